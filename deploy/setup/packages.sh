@@ -1,0 +1,41 @@
+#!/bin/sh
+# Installs the Debian packages that Kerbside builds and runs with, when they are missing.
+# As root it installs them; as anyone else it prints the exact command and stops with code 1.
+set -eu
+
+packages='
+clang
+libclang-dev
+pkg-config
+libgstreamer1.0-dev
+libgstreamer-plugins-base1.0-dev
+libgstrtspserver-1.0-dev
+gstreamer1.0-plugins-base
+gstreamer1.0-plugins-good
+gstreamer1.0-plugins-bad
+gstreamer1.0-plugins-ugly
+gstreamer1.0-libav
+glib-networking
+libopencv-core-dev
+libopencv-imgproc-dev
+openssl
+'
+
+missing=''
+for package in $packages; do
+    state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "Kerbside needs these packages, which are not installed:$missing" >&2
+    echo "Install them with:" >&2
+    echo "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends$missing" >&2
+    exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update --quiet
+# shellcheck disable=SC2086  # the list is words on purpose
+apt-get install --yes --quiet --no-install-recommends $missing
