@@ -1,1 +1,133 @@
-//! To be written.
+//! What the node tells about itself: one enum of metrics, and handles that count them.
+//!
+//! The only user of `prometheus`. There is no global registry: [`Telemetry`] is made once by the runtime
+//! and its handles are passed in. Labels come from closed sets (camera, stage, reason, class, edge), never
+//! from a track, an address or free text. Handles are cheap to clone and safe to use from any thread.
+
+#![forbid(unsafe_code)]
+
+mod handles;
+mod metric;
+
+use std::collections::BTreeMap;
+
+use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
+
+pub use handles::{CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, Stage};
+pub use metric::{Kind, Metric};
+
+/// The media type of [`Telemetry::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
+
+/// Every metric of one node.
+pub struct Telemetry {
+    registry: Registry,
+    counters: BTreeMap<Metric, CounterVec>,
+    gauges: BTreeMap<Metric, GaugeVec>,
+    histograms: BTreeMap<Metric, HistogramVec>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Telemetry {
+    /// All metrics registered, none with a value yet.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let (mut counters, mut gauges, mut histograms) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let invariant = "names and labels in the enum are valid and unique, as a test checks";
+        for metric in Metric::ALL {
+            let opts = Opts::new(metric.name(), metric.help());
+            match metric.kind() {
+                Kind::Counter => {
+                    let family = CounterVec::new(opts, metric.labels()).expect(invariant);
+                    registry.register(Box::new(family.clone())).expect(invariant);
+                    counters.insert(metric, family);
+                }
+                Kind::Gauge => {
+                    let family = GaugeVec::new(opts, metric.labels()).expect(invariant);
+                    registry.register(Box::new(family.clone())).expect(invariant);
+                    gauges.insert(metric, family);
+                }
+                Kind::Histogram(buckets) => {
+                    let opts = HistogramOpts::from(opts).buckets(buckets.to_vec());
+                    let family = HistogramVec::new(opts, metric.labels()).expect(invariant);
+                    registry.register(Box::new(family.clone())).expect(invariant);
+                    histograms.insert(metric, family);
+                }
+            }
+        }
+        Self { registry, counters, gauges, histograms }
+    }
+
+    /// The counter of that metric with those label values.
+    ///
+    /// # Panics
+    /// When the metric is no counter or takes other labels: a mistake in the code, not in its input.
+    pub fn counter(&self, metric: Metric, labels: &[&str]) -> Counter {
+        let family = self.counters.get(&metric).expect("the metric is a counter");
+        Counter(family.with_label_values(labels))
+    }
+
+    /// The gauge of that metric with those label values. Panics as [`Telemetry::counter`].
+    pub fn gauge(&self, metric: Metric, labels: &[&str]) -> Gauge {
+        let family = self.gauges.get(&metric).expect("the metric is a gauge");
+        Gauge(family.with_label_values(labels))
+    }
+
+    /// The histogram of that metric with those label values. Panics as [`Telemetry::counter`].
+    pub fn histogram(&self, metric: Metric, labels: &[&str]) -> Histogram {
+        let family = self.histograms.get(&metric).expect("the metric is a histogram");
+        Histogram(family.with_label_values(labels))
+    }
+
+    /// All values in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("families that were registered can be written to memory");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn every_metric_can_be_registered_and_follows_the_naming_rule() {
+        let telemetry = Telemetry::new();
+        for metric in Metric::ALL {
+            let name = metric.name();
+            assert!(name.starts_with("kerbside_"), "{name}");
+            let counter = matches!(metric.kind(), Kind::Counter);
+            assert_eq!(name.ends_with("_total"), counter, "{name}");
+            assert!(metric.help().ends_with('.'), "{name}");
+            let values: Vec<&str> = metric.labels().iter().map(|_| "x").collect();
+            match metric.kind() {
+                Kind::Counter => telemetry.counter(metric, &values).add(1),
+                Kind::Gauge => telemetry.gauge(metric, &values).set(1.0),
+                Kind::Histogram(_) => telemetry.histogram(metric, &values).observe(Duration::from_millis(3)),
+            }
+            assert!(telemetry.render().contains(&format!("# TYPE {name} ")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_camera_is_in_one_state_at_a_time() {
+        use kerbside_core::camera::CameraState;
+        let telemetry = Telemetry::new();
+        let camera = CameraMetrics::new(&telemetry, "plaza");
+        camera.set_state(CameraState::Connecting);
+        camera.set_state(CameraState::Up);
+        let text = telemetry.render();
+        let ones: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("kerbside_camera_state{") && line.ends_with(" 1")).collect();
+        assert_eq!(ones, [r#"kerbside_camera_state{camera="plaza",state="up"} 1"#]);
+    }
+}

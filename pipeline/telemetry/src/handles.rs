@@ -1,0 +1,282 @@
+//! Handles that stages hold: one for each value, looked up once, never on the frame path.
+
+use std::time::Duration;
+
+use kerbside_core::camera::CameraState;
+use kerbside_core::detection::Class;
+
+use crate::{Metric, Telemetry};
+
+/// A value that only grows.
+#[derive(Clone, Debug)]
+pub struct Counter(pub(crate) prometheus::Counter);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.0.inc();
+    }
+
+    /// `amount` more.
+    pub fn add(&self, amount: u64) {
+        self.0.inc_by(amount as f64);
+    }
+
+    /// That many seconds more.
+    pub fn add_time(&self, time: Duration) {
+        self.0.inc_by(time.as_secs_f64());
+    }
+
+    /// Follows a total that is counted elsewhere; a smaller total changes nothing.
+    pub fn follow(&self, total: f64) {
+        self.0.inc_by((total - self.0.get()).max(0.0));
+    }
+
+    /// The total so far.
+    pub fn value(&self) -> f64 {
+        self.0.get()
+    }
+}
+
+/// A value that goes up and down.
+#[derive(Clone, Debug)]
+pub struct Gauge(pub(crate) prometheus::Gauge);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: f64) {
+        self.0.set(value);
+    }
+
+    /// The value that was set last.
+    pub fn value(&self) -> f64 {
+        self.0.get()
+    }
+}
+
+/// Durations spread over buckets.
+#[derive(Clone, Debug)]
+pub struct Histogram(pub(crate) prometheus::Histogram);
+
+impl Histogram {
+    /// Counts one.
+    pub fn observe(&self, time: Duration) {
+        self.0.observe(time.as_secs_f64());
+    }
+}
+
+/// Where on its way through the node a frame spends time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waiting in the slot between ingest and the camera's lane.
+    Slot,
+    /// From asking the detect pool to its answer: waiting for a worker included.
+    Detect,
+    /// Writing the model's input from the planes.
+    Input,
+    /// The network.
+    Network,
+    /// Reading the network's outputs and suppressing duplicates.
+    Head,
+    /// Statistics of the whole picture.
+    Scene,
+    /// Joining detections to tracks.
+    Track,
+    /// All operators of the camera.
+    Operators,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 8] = [
+        Self::Slot,
+        Self::Detect,
+        Self::Input,
+        Self::Network,
+        Self::Head,
+        Self::Scene,
+        Self::Track,
+        Self::Operators,
+    ];
+
+    /// The stage's label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Slot => "slot",
+            Self::Detect => "detect",
+            Self::Input => "input",
+            Self::Network => "network",
+            Self::Head => "head",
+            Self::Scene => "scene",
+            Self::Track => "track",
+            Self::Operators => "operators",
+        }
+    }
+}
+
+/// Why a frame was not analysed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// It came sooner than the camera's `analyse_fps` allows.
+    RateCap,
+    /// A newer one took its place before the lane was free.
+    NewerFrame,
+    /// The decoder marked it as damaged, or its planes did not fit its size.
+    Damaged,
+    /// The detector failed on it.
+    Inference,
+    /// The node was stopping.
+    Shutdown,
+}
+
+impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::RateCap, Self::NewerFrame, Self::Damaged, Self::Inference, Self::Shutdown];
+
+    /// The reason's label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RateCap => "rate_cap",
+            Self::NewerFrame => "newer_frame",
+            Self::Damaged => "damaged",
+            Self::Inference => "inference",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// All that is measured about one camera.
+#[derive(Clone, Debug)]
+pub struct CameraMetrics {
+    /// [`Metric::FramesDecoded`].
+    pub frames_decoded: Counter,
+    /// [`Metric::FramesIn`].
+    pub frames_in: Counter,
+    /// [`Metric::FramesAnalysed`].
+    pub frames_analysed: Counter,
+    /// [`Metric::PixelsCopied`].
+    pub pixels_copied: Counter,
+    /// [`Metric::InferenceErrors`].
+    pub inference_errors: Counter,
+    /// [`Metric::CaptureToFindingSeconds`].
+    pub capture_to_finding: Histogram,
+    /// [`Metric::CameraReconnects`].
+    pub reconnects: Counter,
+    /// [`Metric::CameraStalls`].
+    pub stalls: Counter,
+    /// [`Metric::CameraAuthFailures`].
+    pub auth_failures: Counter,
+    /// [`Metric::CameraDecodeErrors`].
+    pub decode_errors: Counter,
+    /// [`Metric::CameraClockJumps`].
+    pub clock_jumps: Counter,
+    dropped: [Counter; DropReason::ALL.len()],
+    detections: [Counter; Class::ALL.len()],
+    stages: [Histogram; Stage::ALL.len()],
+    states: [Gauge; CameraState::ALL.len()],
+}
+
+impl CameraMetrics {
+    /// The handles of the camera of that name, every label value present from the start.
+    pub fn new(telemetry: &Telemetry, camera: &str) -> Self {
+        let counter = |metric| telemetry.counter(metric, &[camera]);
+        Self {
+            frames_decoded: counter(Metric::FramesDecoded),
+            frames_in: counter(Metric::FramesIn),
+            frames_analysed: counter(Metric::FramesAnalysed),
+            pixels_copied: counter(Metric::PixelsCopied),
+            inference_errors: counter(Metric::InferenceErrors),
+            capture_to_finding: telemetry.histogram(Metric::CaptureToFindingSeconds, &[camera]),
+            reconnects: counter(Metric::CameraReconnects),
+            stalls: counter(Metric::CameraStalls),
+            auth_failures: counter(Metric::CameraAuthFailures),
+            decode_errors: counter(Metric::CameraDecodeErrors),
+            clock_jumps: counter(Metric::CameraClockJumps),
+            dropped: DropReason::ALL
+                .map(|reason| telemetry.counter(Metric::FramesDropped, &[camera, reason.name()])),
+            detections: Class::ALL.map(|class| telemetry.counter(Metric::Detections, &[camera, class.name()])),
+            stages: Stage::ALL.map(|stage| telemetry.histogram(Metric::StageSeconds, &[camera, stage.name()])),
+            states: CameraState::ALL
+                .map(|state| telemetry.gauge(Metric::CameraState, &[camera, state.name()])),
+        }
+    }
+
+    /// The counter of frames dropped for that reason.
+    pub fn dropped(&self, reason: DropReason) -> &Counter {
+        &self.dropped[reason as usize]
+    }
+
+    /// The counter of detections of that class.
+    pub fn detections(&self, class: Class) -> &Counter {
+        &self.detections[class.index()]
+    }
+
+    /// The histogram of that stage.
+    pub fn stage(&self, stage: Stage) -> &Histogram {
+        &self.stages[stage as usize]
+    }
+
+    /// Says in which state the camera is.
+    pub fn set_state(&self, state: CameraState) {
+        for (gauge, candidate) in self.states.iter().zip(CameraState::ALL) {
+            gauge.set(if candidate == state { 1.0 } else { 0.0 });
+        }
+    }
+}
+
+/// All that is measured about one edge between two stages.
+#[derive(Clone, Debug)]
+pub struct EdgeMetrics {
+    /// [`Metric::QueueDepth`].
+    pub depth: Gauge,
+    /// [`Metric::QueueBlockedSeconds`].
+    pub blocked: Counter,
+    /// [`Metric::QueueDropped`].
+    pub dropped: Counter,
+}
+
+impl EdgeMetrics {
+    /// The handles of the edge of that name.
+    pub fn new(telemetry: &Telemetry, edge: &str) -> Self {
+        Self {
+            depth: telemetry.gauge(Metric::QueueDepth, &[edge]),
+            blocked: telemetry.counter(Metric::QueueBlockedSeconds, &[edge]),
+            dropped: telemetry.counter(Metric::QueueDropped, &[edge]),
+        }
+    }
+}
+
+/// What is measured about the node as a whole.
+#[derive(Clone, Debug)]
+pub struct NodeMetrics {
+    /// [`Metric::LateFindings`].
+    pub late_findings: Counter,
+    /// [`Metric::SpoolBytes`].
+    pub spool_bytes: Gauge,
+    /// [`Metric::SpoolUnsyncedRows`].
+    pub spool_unsynced_rows: Gauge,
+    /// [`Metric::SpoolDroppedRows`].
+    pub spool_dropped_rows: Counter,
+    /// [`Metric::SpoolErrors`].
+    pub spool_errors: Counter,
+    /// [`Metric::ProcessResidentBytes`].
+    pub resident_bytes: Gauge,
+    /// [`Metric::ProcessCpuSeconds`].
+    pub cpu_seconds: Counter,
+}
+
+impl NodeMetrics {
+    /// The node's handles.
+    pub fn new(telemetry: &Telemetry) -> Self {
+        Self {
+            late_findings: telemetry.counter(Metric::LateFindings, &[]),
+            spool_bytes: telemetry.gauge(Metric::SpoolBytes, &[]),
+            spool_unsynced_rows: telemetry.gauge(Metric::SpoolUnsyncedRows, &[]),
+            spool_dropped_rows: telemetry.counter(Metric::SpoolDroppedRows, &[]),
+            spool_errors: telemetry.counter(Metric::SpoolErrors, &[]),
+            resident_bytes: telemetry.gauge(Metric::ProcessResidentBytes, &[]),
+            cpu_seconds: telemetry.counter(Metric::ProcessCpuSeconds, &[]),
+        }
+    }
+}

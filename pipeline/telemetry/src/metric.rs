@@ -1,0 +1,108 @@
+//! The one list of what is measured.
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Spreads values over buckets with these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+/// Upper bounds in seconds for work on one frame, from a tenth of a millisecond.
+const WORK_SECONDS: &[f64] =
+    &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// Upper bounds in seconds from capture to finding.
+const LATENCY_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0];
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal, $kind:expr, [$($label:literal),*];)*) => {
+        /// Everything that the node measures about itself.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Metric {
+            $($(#[doc = $help])+ $variant,)*
+        }
+
+        impl Metric {
+            /// Every metric, in the order of the manual.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// The name that Prometheus sees.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// One sentence on what it says.
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($help),+).trim()),* }
+            }
+
+            /// How it behaves.
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$variant => $kind),* }
+            }
+
+            /// The names of its labels, in the order in which their values are given.
+            pub const fn labels(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($label),*]),* }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Frames that left the camera's decoder.
+    FramesDecoded = "kerbside_frames_decoded_total", Kind::Counter, ["camera"];
+    /// Frames that entered the node, after the frame-rate cap.
+    FramesIn = "kerbside_frames_in_total", Kind::Counter, ["camera"];
+    /// Frames that were dropped, by reason.
+    FramesDropped = "kerbside_frames_dropped_total", Kind::Counter, ["camera", "reason"];
+    /// Frames that went through detection, tracking and operators.
+    FramesAnalysed = "kerbside_frames_analysed_total", Kind::Counter, ["camera"];
+    /// Bytes of pixels that had to be converted or copied on the way into the node because the decoder gave neither NV12 nor I420.
+    PixelsCopied = "kerbside_pixels_copied_bytes_total", Kind::Counter, ["camera"];
+    /// Detections at or above the camera's score, by class, over all frames: no count of objects.
+    Detections = "kerbside_detections_total", Kind::Counter, ["camera", "class"];
+    /// Frames that a detector could not analyse.
+    InferenceErrors = "kerbside_inference_errors_total", Kind::Counter, ["camera"];
+    /// Time that one frame spent in a stage.
+    StageSeconds = "kerbside_stage_seconds", Kind::Histogram(WORK_SECONDS), ["camera", "stage"];
+    /// Time from a frame's arrival at the node until its findings were handed to the release stage.
+    CaptureToFindingSeconds = "kerbside_capture_to_finding_seconds", Kind::Histogram(LATENCY_SECONDS), ["camera"];
+    /// Items that wait in a queue between two stages.
+    QueueDepth = "kerbside_queue_depth_items", Kind::Gauge, ["edge"];
+    /// Time that senders spent waiting for room in a queue.
+    QueueBlockedSeconds = "kerbside_queue_blocked_seconds_total", Kind::Counter, ["edge"];
+    /// Items that a newer one replaced in a queue whose policy is newest wins.
+    QueueDropped = "kerbside_queue_dropped_items_total", Kind::Counter, ["edge"];
+    /// 1 for the state that the camera is in, 0 for the others.
+    CameraState = "kerbside_camera_state", Kind::Gauge, ["camera", "state"];
+    /// Attempts to connect to a camera again.
+    CameraReconnects = "kerbside_camera_reconnects_total", Kind::Counter, ["camera"];
+    /// Connections that were given up because no frame came.
+    CameraStalls = "kerbside_camera_stalls_total", Kind::Counter, ["camera"];
+    /// Attempts that a camera refused because of our credentials.
+    CameraAuthFailures = "kerbside_camera_auth_failures_total", Kind::Counter, ["camera"];
+    /// Errors that a camera's decoder reported.
+    CameraDecodeErrors = "kerbside_camera_decode_errors_total", Kind::Counter, ["camera"];
+    /// Jumps of a camera's clock; each ends all tracks.
+    CameraClockJumps = "kerbside_camera_clock_jumps_total", Kind::Counter, ["camera"];
+    /// Rows that passed the release stage.
+    ReleasedRows = "kerbside_released_rows_total", Kind::Counter, ["table"];
+    /// Findings that came after their bin was closed and were dropped.
+    LateFindings = "kerbside_late_findings_total", Kind::Counter, [];
+    /// Bytes in the spool.
+    SpoolBytes = "kerbside_spool_bytes", Kind::Gauge, [];
+    /// Rows in the spool that are not yet synced to the disk.
+    SpoolUnsyncedRows = "kerbside_spool_unsynced_rows", Kind::Gauge, [];
+    /// Rows that were lost because the spool was full or its disk failed.
+    SpoolDroppedRows = "kerbside_spool_dropped_rows_total", Kind::Counter, [];
+    /// Writes and syncs of the spool that the disk refused.
+    SpoolErrors = "kerbside_spool_errors_total", Kind::Counter, [];
+    /// Resident memory of the process.
+    ProcessResidentBytes = "kerbside_process_resident_bytes", Kind::Gauge, [];
+    /// Processor time that the process has used.
+    ProcessCpuSeconds = "kerbside_process_cpu_seconds_total", Kind::Counter, [];
+}
