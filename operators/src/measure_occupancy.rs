@@ -1,0 +1,106 @@
+#![doc = include_str!("measure_occupancy.md")]
+
+use std::time::Duration;
+
+use kerbside_core::detection::Class;
+use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Findings, Measure};
+use kerbside_core::geometry::{PointInImage, Polygon, SiteId};
+use kerbside_core::observation::Observation;
+use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
+use kerbside_core::time::MediaTime;
+use kerbside_core::tree::Reader;
+
+use crate::options;
+use crate::per_track::PerTrack;
+
+/// The row of the operator table.
+pub const SPEC: OperatorSpec = OperatorSpec {
+    name: "measure_occupancy",
+    summary: "Measures how many people and vehicles are in a zone, and for how long anyone is.",
+    manual: include_str!("measure_occupancy.md"),
+    options: &[
+        OptionDoc { name: "zone", takes: "name of a zone, required", meaning: "Which zone." },
+        options::CLASSES,
+    ],
+    example: "\
+geometry:
+  zones:
+    square: {polygon: [[0.1, 0.4], [0.9, 0.4], [0.9, 0.95], [0.1, 0.95]]}
+operators:
+  measure_occupancy: [{zone: square, classes: [person]}]
+",
+    configure,
+};
+
+/// The longest time between two frames that counts as seen.
+const MAX_STEP: Duration = Duration::from_secs(2);
+/// How long an object stays present after its last detection.
+const HOLD: Duration = Duration::from_millis(500);
+/// The largest coordinate that is inside a zone which reaches to the picture's edge: by the even-odd rule
+/// a point on the polygon's far edge is outside.
+const INNERMOST_EDGE: f32 = 1.0 - 1e-4;
+
+struct Settings {
+    site: SiteId,
+    zone: Polygon,
+    classes: Vec<Class>,
+}
+
+struct MeasureOccupancy {
+    settings: Settings,
+    last_detected: PerTrack<Option<MediaTime>>,
+}
+
+fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
+    let zone = options::zone(reader, surroundings);
+    let classes = options::classes(reader, surroundings);
+    reader.finish();
+    let ((site, zone), classes) = (zone?, classes?);
+    let cells = classes
+        .iter()
+        .flat_map(|&class| {
+            [Measure::OccupancyTime, Measure::PresenceMean].map(|measure| Cell {
+                site,
+                measure,
+                class,
+                direction: Direction::None,
+                bucket: 0,
+            })
+        })
+        .collect();
+    let settings = Settings { site, zone, classes };
+    Some(Configured { operator: Box::new(MeasureOccupancy { settings, last_detected: PerTrack::new() }), cells })
+}
+
+impl Operator for MeasureOccupancy {
+    fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
+        let Settings { site, zone, classes } = &self.settings;
+        let seen = observation.trusted && observation.step <= MAX_STEP && !observation.step.is_zero();
+        self.last_detected.follow(observation.tracks, |track, last_detected| {
+            if track.detected {
+                *last_detected = Some(observation.at);
+            }
+            let fresh = last_detected.is_some_and(|last| observation.at.since(last) <= HOLD);
+            if seen && fresh && classes.contains(&track.class) && zone.contains(foot(track.box_in_image.foot())) {
+                findings.push(Finding {
+                    at: observation.at,
+                    site: *site,
+                    class: track.class,
+                    track: track.id,
+                    kind: FindingKind::Presence { lasted: observation.step },
+                });
+            }
+        });
+    }
+
+    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+
+    fn finish(&mut self, _findings: &mut Findings) {
+        self.last_detected.clear();
+    }
+}
+
+/// The nearest point in the picture: boxes at the border may reach beyond it.
+fn foot(point: PointInImage) -> PointInImage {
+    PointInImage { x: point.x.clamp(0.0, INNERMOST_EDGE), y: point.y.clamp(0.0, INNERMOST_EDGE) }
+}

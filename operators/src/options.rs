@@ -1,0 +1,83 @@
+//! Options that several operators share.
+//!
+//! Each reader reports every problem it finds and answers `None` when there was one, so that an operator
+//! reads all of its keys first and then gives up once.
+
+use kerbside_core::detection::Class;
+use kerbside_core::diagnostics::allowed_words;
+use kerbside_core::geometry::{Line, Polygon, SiteId};
+use kerbside_core::operator::{OptionDoc, Surroundings};
+use kerbside_core::tree::Reader;
+
+/// The manual's row for `classes`.
+pub(crate) const CLASSES: OptionDoc = OptionDoc {
+    name: "classes",
+    takes: "a list of classes; default: all that the camera looks for",
+    meaning: "Which classes are measured.",
+};
+
+/// The required key `line`.
+pub(crate) fn line(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<(SiteId, Line)> {
+    let field = reader.required("line")?;
+    let name = field.name()?;
+    let found = surroundings.geometry.line(name);
+    if found.is_none() {
+        field.problem(
+            format!("there is no line '{name}'"),
+            known("lines", name, &surroundings.geometry.line_names()),
+        );
+    }
+    found
+}
+
+/// The required key `zone`.
+pub(crate) fn zone(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<(SiteId, Polygon)> {
+    let field = reader.required("zone")?;
+    let name = field.name()?;
+    let found = surroundings.geometry.zone(name);
+    if found.is_none() {
+        field.problem(
+            format!("there is no zone '{name}'"),
+            known("zones", name, &surroundings.geometry.zone_names()),
+        );
+    }
+    found.map(|(site, polygon)| (site, polygon.clone()))
+}
+
+/// The key `classes`: some of the camera's classes, in the order of [`Class::ALL`].
+pub(crate) fn classes(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
+    let Some(field) = reader.optional(CLASSES.name) else {
+        return Some(surroundings.classes.to_vec());
+    };
+    let items = field.list()?;
+    let names: Vec<&str> = surroundings.classes.iter().map(|class| class.name()).collect();
+    if items.is_empty() {
+        field.problem("no class is listed", allowed_words("", &names));
+        return None;
+    }
+    let mut chosen = Vec::with_capacity(items.len());
+    let mut clean = true;
+    for item in items {
+        let Some(name) = item.text() else {
+            clean = false;
+            continue;
+        };
+        match Class::from_name(name).filter(|class| surroundings.classes.contains(class)) {
+            Some(class) if chosen.contains(&class) => {
+                item.problem(format!("'{name}' is listed twice"), "each class once");
+                clean = false;
+            }
+            Some(class) => chosen.push(class),
+            None => {
+                item.problem(format!("this camera does not look for '{name}'"), allowed_words(name, &names));
+                clean = false;
+            }
+        }
+    }
+    chosen.sort_unstable();
+    clean.then_some(chosen)
+}
+
+fn known(what: &str, given: &str, names: &[&str]) -> String {
+    if names.is_empty() { format!("the camera's geometry has no {what}") } else { allowed_words(given, names) }
+}

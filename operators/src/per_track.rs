@@ -1,0 +1,74 @@
+//! What an operator remembers of each track, for exactly as long as the track lives.
+
+use kerbside_core::observation::{Track, TrackId};
+
+/// One `T` per living track. Memory is bounded by the number of tracks in one frame; once grown it is
+/// reused from frame to frame.
+#[derive(Debug)]
+pub(crate) struct PerTrack<T> {
+    /// In the order of ids.
+    states: Vec<(TrackId, T)>,
+    before: Vec<(TrackId, T)>,
+}
+
+impl<T: Copy + Default> PerTrack<T> {
+    pub(crate) fn new() -> Self {
+        Self { states: Vec::new(), before: Vec::new() }
+    }
+
+    /// Visits `tracks`, which are in the order of their ids, each with what is remembered of it: the
+    /// default for a track that is new. Tracks that are not in the list are forgotten.
+    pub(crate) fn follow<'a>(&mut self, tracks: &'a [Track], mut visit: impl FnMut(&'a Track, &mut T)) {
+        std::mem::swap(&mut self.states, &mut self.before);
+        self.states.clear();
+        for track in tracks {
+            let known = self.before.binary_search_by_key(&track.id, |(id, _)| *id);
+            let mut state = known.map_or_else(|_| T::default(), |place| self.before[place].1);
+            visit(track, &mut state);
+            self.states.push((track.id, state));
+        }
+    }
+
+    /// Forgets every track.
+    pub(crate) fn clear(&mut self) {
+        self.states.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kerbside_core::detection::Class;
+    use kerbside_core::geometry::BoxInImage;
+    use kerbside_core::time::MediaTime;
+
+    #[test]
+    fn a_track_is_remembered_until_it_is_gone() {
+        let tracks = |ids: &[u64]| -> Vec<Track> {
+            let track = |id: &u64| Track {
+                id: TrackId(*id),
+                class: Class::Car,
+                score: 0.9,
+                box_in_image: BoxInImage::default(),
+                detected: true,
+                since: MediaTime::ZERO,
+            };
+            ids.iter().map(track).collect()
+        };
+        let mut seen: PerTrack<u32> = PerTrack::new();
+        let mut follow = |ids: &[u64]| {
+            let mut counts = Vec::new();
+            seen.follow(&tracks(ids), |_, count| {
+                *count += 1;
+                counts.push(*count);
+            });
+            counts
+        };
+        assert_eq!(follow(&[1, 4]), [1, 1]);
+        assert_eq!(follow(&[1, 2, 4]), [2, 1, 2]);
+        assert_eq!(follow(&[4]), [3]);
+        assert_eq!(follow(&[1, 4]), [1, 4]);
+        assert_eq!(follow(&[]), [0u32; 0]);
+        assert_eq!(follow(&[4]), [1]);
+    }
+}

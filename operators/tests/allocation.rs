@@ -1,0 +1,120 @@
+//! The tracker and the operators allocate nothing on the frame path once they are warm.
+//! A test binary of its own with a single test: the counter sees the whole process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use kerbside_core::detection::{Class, Detection};
+use kerbside_core::diagnostics::Problems;
+use kerbside_core::finding::Findings;
+use kerbside_core::frame::PictureSize;
+use kerbside_core::geometry::{BoxInImage, Geometry, Line, PointInImage, Polygon, Shape, Site};
+use kerbside_core::observation::{Observation, SceneStatistics};
+use kerbside_core::operator::{Configured, Surroundings};
+use kerbside_core::time::MediaTime;
+use kerbside_core::tree::Reader;
+use kerbside_core::yaml;
+use kerbside_operators::tracker::{Tracker, TrackerSettings};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is handed on to the system's allocator unchanged; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise about `layout` is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `System`, since `alloc` takes it from there.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PICTURE: PictureSize = PictureSize { width: 1280, height: 720 };
+const OPERATORS: &str = "count_line: {line: line}\nmeasure_occupancy: {zone: zone}\n";
+
+/// A crowd of 50 that mills about the line; every frame some are missed and some are weak.
+fn crowd(frame: u64, detections: &mut Vec<Detection>) {
+    detections.clear();
+    for index in 0..50u64 {
+        let (column, row) = ((index % 10) as f32, (index / 10) as f32);
+        let phase = frame as f32 / 20.0 + index as f32;
+        let (left, top) = (0.02 + 0.095 * column + 0.02 * phase.sin(), 0.02 + 0.18 * row + 0.02 * phase.cos());
+        if (frame + index).is_multiple_of(11) {
+            continue;
+        }
+        let score = if (frame + index).is_multiple_of(7) { 0.3 } else { 0.8 };
+        let box_in_image = BoxInImage { left, top, right: left + 0.04, bottom: top + 0.15 };
+        detections.push(Detection { class: Class::Person, score, box_in_image });
+    }
+}
+
+fn operators() -> Vec<Configured> {
+    let point = |x, y| PointInImage { x, y };
+    let line = Line { from: point(0.0, 0.5), to: point(1.0, 0.55) };
+    let corners = vec![point(0.1, 0.1), point(0.9, 0.1), point(0.9, 0.9)];
+    let geometry = Geometry {
+        sites: vec![
+            Site { name: "line".to_owned(), shape: Shape::Line(line) },
+            Site { name: "zone".to_owned(), shape: Shape::Zone(Polygon { corners }) },
+        ],
+    };
+    let problems = Problems::in_file("operators.yaml");
+    let value = yaml::parse(OPERATORS, &problems).expect("valid YAML");
+    let reader = Reader::root(&value, &problems).expect("a map");
+    let surroundings = Surroundings { geometry: &geometry, classes: &[Class::Person] };
+    reader
+        .entries()
+        .map(|(name, field)| {
+            let spec = kerbside_operators::find(name).expect("a known operator");
+            (spec.configure)(&field.map().expect("a map"), surroundings).expect("no problems")
+        })
+        .collect()
+}
+
+#[test]
+fn a_warm_frame_path_does_not_allocate() {
+    let mut tracker = Tracker::new(TrackerSettings::DEFAULT);
+    let mut operators = operators();
+    assert_eq!(operators.len(), kerbside_operators::TABLE.len(), "every operator is watched");
+    let (mut detections, mut findings) = (Vec::with_capacity(50), Findings::new());
+    let mut found = 0;
+    let mut run = |frames: std::ops::Range<u64>| {
+        for frame in frames {
+            let at = MediaTime::from_millis(100 * frame);
+            crowd(frame, &mut detections);
+            tracker.update(at, PICTURE, &detections);
+            let observation = Observation {
+                at,
+                step: Duration::from_millis(100),
+                picture: PICTURE,
+                tracks: tracker.confirmed(),
+                scene: SceneStatistics::default(),
+                trusted: true,
+            };
+            findings.clear();
+            for operator in &mut operators {
+                operator.operator.observe(&observation, &mut findings);
+                operator.operator.advance(at, &mut findings);
+            }
+            found += findings.as_slice().len();
+        }
+        assert!(tracker.confirmed().len() >= 45);
+        ALLOCATIONS.with(Cell::get)
+    };
+    let warm = run(0..300);
+    let after = run(300..1500);
+    assert!(warm > 0, "the counter counts");
+    assert_eq!(after - warm, 0, "allocations in 1200 warm frames");
+    assert!(found > 1000, "the operators had work to do: {found}");
+}

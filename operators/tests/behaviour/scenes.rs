@@ -1,0 +1,78 @@
+//! Golden scenes: each folder under `tests/scenes` holds a camera's lines, zones and operators, the
+//! detections of a short film, and what must be found. A new folder is a new case.
+//!
+//! `findings.csv` has one row for each operator, site, class and direction with anything in it, sorted:
+//! crossings as a count, presence in seconds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use kerbside_core::detection::{Class, Detection};
+use kerbside_core::finding::FindingKind;
+use kerbside_core::geometry::BoxInImage;
+use kerbside_core::time::MediaTime;
+use kerbside_operators::tracker::{Tracker, TrackerSettings};
+
+use crate::camera::{configure, site_name};
+use crate::street::{PICTURE, operate};
+
+fn films(text: &str) -> BTreeMap<u64, Vec<Detection>> {
+    let mut frames: BTreeMap<u64, Vec<Detection>> = BTreeMap::new();
+    for row in text.lines().skip(1) {
+        let cells: Vec<&str> = row.split(',').collect();
+        let frame = frames.entry(cells[0].parse().expect("millis")).or_default();
+        if cells[1].is_empty() {
+            continue;
+        }
+        let class = Class::from_name(cells[1]).expect("a class");
+        let numbers: Vec<f32> = cells[2..].iter().map(|cell| cell.parse().expect("a number")).collect();
+        let [score, left, top, right, bottom] = numbers[..] else { panic!("five numbers: {row}") };
+        frame.push(Detection { class, score, box_in_image: BoxInImage { left, top, right, bottom } });
+    }
+    frames
+}
+
+fn findings(folder: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);
+    let camera = read("camera.yaml");
+    let mut tracker = Tracker::new(TrackerSettings::DEFAULT);
+    let tracks: Vec<_> = films(&read("detections.csv"))
+        .into_iter()
+        .map(|(millis, detections)| {
+            let at = MediaTime::from_millis(millis);
+            tracker.update(at, PICTURE, &detections);
+            (at, tracker.confirmed().to_vec())
+        })
+        .collect();
+    let mut sums: BTreeMap<(String, String, Class, &str), f64> = BTreeMap::new();
+    for (name, mut it) in configure(&camera).expect("no problems") {
+        for finding in operate(&mut *it.operator, &tracks).as_slice() {
+            let (direction, amount) = match finding.kind {
+                FindingKind::Crossing { direction } => (direction.name(), 1.0),
+                FindingKind::Presence { lasted } => ("none", lasted.as_secs_f64()),
+            };
+            let key = (name.clone(), site_name(&camera, finding.site), finding.class, direction);
+            *sums.entry(key).or_default() += amount;
+        }
+    }
+    let mut out = String::from("operator,site,class,direction,amount\n");
+    for ((operator, site, class, direction), amount) in sums {
+        let amount = (amount * 10.0).round() / 10.0;
+        out += &format!("{operator},{site},{},{direction},{amount}\n", class.name());
+    }
+    out
+}
+
+#[test]
+fn every_scene_yields_its_findings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
+    let mut scenes: Vec<_> =
+        fs::read_dir(folder).expect("scenes").map(|entry| entry.expect("an entry").path()).collect();
+    scenes.sort();
+    assert!(!scenes.is_empty());
+    for scene in scenes {
+        let expected = fs::read_to_string(scene.join("findings.csv")).expect("findings.csv");
+        assert_eq!(findings(&scene), expected, "{}", scene.display());
+    }
+}
