@@ -1,1 +1,42 @@
-fn main() {}
+//! `cargo xtask`: what the Makefile calls.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod demo;
+mod gate;
+mod live;
+mod shell;
+mod tally;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// The whole gate, in the order that fails soonest: format, lints, tests, doc tests, documentation
+    Ci,
+    /// Two RTSP cameras from a real clip, the node, and a live summary of what it releases
+    Demo {
+        /// End by itself after the clip and print the table
+        #[arg(long)]
+        once: bool,
+    },
+    /// Times the detector and a whole replay, and prints both
+    Bench,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Ci => gate::ci(),
+        Task::Demo { once } => demo::run(once),
+        Task::Bench => gate::bench(),
+    }
+}

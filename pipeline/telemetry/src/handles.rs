@@ -63,6 +63,15 @@ impl Histogram {
     pub fn observe(&self, time: Duration) {
         self.0.observe(time.as_secs_f64());
     }
+
+    /// The mean of what was observed so far; zero before the first.
+    pub fn mean(&self) -> Duration {
+        let count = self.0.get_sample_count();
+        if count == 0 {
+            return Duration::ZERO;
+        }
+        Duration::try_from_secs_f64(self.0.get_sample_sum() / count as f64).unwrap_or_default()
+    }
 }
 
 /// Where on its way through the node a frame spends time.

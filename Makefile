@@ -1,0 +1,20 @@
+# Thin: everything real is in deploy/setup and `cargo xtask`.
+
+.PHONY: setup demo test bench
+
+## Installs the system packages that are missing and fetches the real clip.
+setup:
+	sh deploy/setup/packages.sh
+	sh deploy/setup/clips.sh
+
+## Two RTSP cameras, the node and a live summary. ONCE=1 ends after the clip and prints the table.
+demo: setup
+	cargo xtask demo $(if $(ONCE),--once)
+
+## The whole gate: what CI runs.
+test: setup
+	cargo xtask ci
+
+## What this machine can do.
+bench: setup
+	cargo xtask bench

@@ -1,0 +1,34 @@
+//! The gate and the benchmarks.
+
+use crate::shell::{cargo, root, run, target, works};
+
+/// Everything that must hold before a change lands. Licences, crate edges and other rules of the tree
+/// are tests themselves (`tests/tests/tidy.rs`).
+pub(crate) fn ci() -> anyhow::Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))?;
+    // The tests start the real programs.
+    run(&mut cargo(&["build", "--locked", "--package", "kerbside", "--package", "kerbside-camera"]))?;
+    if works(&mut cargo(&["nextest", "--version"])) {
+        run(&mut cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]))?;
+    } else {
+        run(&mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]))?;
+    }
+    run(&mut cargo(&["test", "--workspace", "--locked", "--doc"]))?;
+    run(cargo(&["doc", "--workspace", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// What this machine does, on the committed model and the real clip.
+pub(crate) fn bench() -> anyhow::Result<()> {
+    run(&mut cargo(&["build", "--release", "--locked", "--package", "kerbside"]))?;
+    let kerbside = target().join("release/kerbside");
+    let mut detect = std::process::Command::new(&kerbside);
+    run(detect.args(["bench", "detect"]).current_dir(root()))?;
+    let mut replay = std::process::Command::new(&kerbside);
+    replay
+        .arg("replay")
+        .arg(target().join("clips/vtest.avi"))
+        .args(["--camera", "deploy/config/examples/campus-path.yaml"])
+        .current_dir(root());
+    run(&mut replay)
+}

@@ -1,0 +1,9 @@
+//! One module a command.
+
+pub(crate) mod bench;
+pub(crate) mod check;
+pub(crate) mod events;
+pub(crate) mod models;
+pub(crate) mod operators;
+pub(crate) mod replay;
+pub(crate) mod run;

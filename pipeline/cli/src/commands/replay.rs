@@ -1,0 +1,199 @@
+//! `kerbside replay`: one recorded clip through the same stages as a live camera.
+
+use std::fs;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use kerbside_config::Catalogue;
+use kerbside_core::time::WallTime;
+use kerbside_runtime::{Progress, ReplayOptions, ReplayOutcome, TrackRow};
+
+use super::check::report;
+use crate::models::ModelsArgument;
+use crate::output::complain;
+use crate::signals::StopRequest;
+use crate::{Outcome, logging};
+
+/// Analyses one recorded clip as if a camera had sent it: every frame, as fast as it goes.
+///
+/// The same clip and the same file give the same rows, byte for byte. Without --out the released rows
+/// are printed as a table.
+#[derive(Args)]
+pub(crate) struct Replay {
+    /// The clip: any file that GStreamer can decode
+    clip: PathBuf,
+    /// The camera's YAML file; its `source` is not used
+    #[arg(long, value_name = "FILE")]
+    camera: PathBuf,
+    /// Writes the released tables into this folder, as Arrow IPC files that `kerbside events` reads
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Writes the tracks into this file: MOTChallenge lines frame,id,left,top,width,height,score,-1,-1,-1.
+    /// A local aid for judging the tracker; `run` has no such output
+    #[arg(long, value_name = "CSV")]
+    tracks: Option<PathBuf>,
+    /// The UTC moment of the clip's first frame
+    #[arg(long, value_name = "TIME", default_value = "1970-01-01T00:00:00Z", value_parser = moment)]
+    start: WallTime,
+    /// Shortens every bin, such as 10s; the released rows are stamped 'demo'
+    #[arg(long, value_name = "TIME", value_parser = bin)]
+    bin: Option<Duration>,
+    /// Detector threads; the result does not depend on it [default: one a processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    models: ModelsArgument,
+    /// What to log: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn", env = "KERBSIDE_LOG")]
+    log: String,
+}
+
+impl Replay {
+    pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
+        logging::start(&self.log)?;
+        let stop = StopRequest::listen()?;
+        let folder = self.models.open(None)?;
+        let names = folder.names();
+        let catalogue = Catalogue { operators: kerbside_operators::TABLE, models: &names };
+        let camera = match kerbside_config::load_camera(&self.camera, &catalogue) {
+            Ok(camera) => camera,
+            Err(error) => {
+                report(&error);
+                return Ok(Outcome::Refused);
+            }
+        };
+        let info = kerbside_runtime::clip_info(&self.clip)?;
+        // Where the results go is known to be writable before minutes are spent on them.
+        if let Some(out) = &self.out {
+            fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+        }
+        let tracks = self.tracks.as_deref().map(TrackFile::create).transpose()?;
+
+        let options = ReplayOptions {
+            clip: self.clip,
+            first_frame_at: self.start,
+            threads: usize::from(self.threads.unwrap_or_else(default_threads)),
+            demo_bin: self.bin,
+            tracks: tracks.is_some(),
+            software: format!("kerbside {}", env!("CARGO_PKG_VERSION")),
+        };
+        let bar = bar(info.duration);
+        let outcome = kerbside_runtime::Replay::new(camera, &folder, options)?.run(&mut |done: Progress| {
+            bar.set_position(u64::try_from(done.media.as_millis()).unwrap_or(u64::MAX));
+            bar.set_message(format!("{} frames", done.frames));
+            if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish_and_clear();
+        let outcome = outcome?;
+        if outcome.interrupted {
+            complain("broken off: nothing was written");
+            return Ok(Outcome::Flawed);
+        }
+        if let Some(tracks) = tracks {
+            tracks.write(&outcome.tracks)?;
+        }
+        match &self.out {
+            Some(out) => kerbside_uplink::write_tables(out, &outcome.batches)?,
+            None => super::events::print_batches(&outcome.batches)?,
+        }
+        summarise(&outcome);
+        Ok(Outcome::Done)
+    }
+}
+
+/// What a person wants to know at the end; on standard error, so that results stay clean.
+fn summarise(outcome: &ReplayOutcome) {
+    let seconds = outcome.elapsed.as_secs_f64().max(0.001);
+    complain(&format!(
+        "{} frames in {seconds:.1} s: {:.1} frames a second",
+        outcome.frames,
+        outcome.frames as f64 / seconds
+    ));
+    let stages: Vec<String> = outcome
+        .stages
+        .iter()
+        .filter(|(_, mean)| !mean.is_zero())
+        .map(|(stage, mean)| format!("{stage} {:.2} ms", mean.as_secs_f64() * 1e3))
+        .collect();
+    complain(&format!("mean time of a frame: {}", stages.join(", ")));
+}
+
+/// A bar on a terminal, nothing in a pipe.
+fn bar(duration: Option<Duration>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match duration {
+        Some(duration) => (
+            ProgressBar::new(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+            "{bar:40} {percent}%  {msg}  {eta} left",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("the template is valid"))
+}
+
+/// A file that appears under its name only when it is whole.
+struct TrackFile {
+    path: PathBuf,
+    partial: PathBuf,
+    file: fs::File,
+}
+
+impl TrackFile {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file =
+            fs::File::create(&partial).with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(Self { path: path.to_owned(), partial, file })
+    }
+
+    fn write(self, rows: &[TrackRow]) -> anyhow::Result<()> {
+        let mut out = BufWriter::new(&self.file);
+        for row in rows {
+            let TrackRow { frame, id, left, top, width, height, score } = row;
+            writeln!(
+                out,
+                "{frame},{id},{left:.2},{top:.2},{width:.2},{height:.2},{score:.4},-1,-1,-1"
+            )?;
+        }
+        out.flush()?;
+        drop(out);
+        fs::rename(&self.partial, &self.path)
+            .with_context(|| format!("{} cannot be written", self.path.display()))
+    }
+}
+
+impl Drop for TrackFile {
+    /// Leaves no half-written file behind; after the rename there is nothing to remove.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+fn default_threads() -> u16 {
+    std::thread::available_parallelism().map_or(1, |count| u16::try_from(count.get()).unwrap_or(u16::MAX))
+}
+
+fn moment(text: &str) -> Result<WallTime, String> {
+    WallTime::parse_rfc3339(text).ok_or_else(|| "a moment such as 2026-01-31T08:00:00Z is expected".to_owned())
+}
+
+/// A bin's length: a whole number of seconds that divides a day.
+pub(crate) fn bin(text: &str) -> Result<Duration, String> {
+    const DAY_SECS: u64 = 86_400;
+    let allowed = "a whole number of seconds that divides a day is expected, such as 10s or 5m";
+    let span = humantime::parse_duration(text).map_err(|_| allowed.to_owned())?;
+    let seconds = span.as_secs();
+    if seconds == 0 || span.subsec_nanos() != 0 || DAY_SECS % seconds != 0 {
+        return Err(allowed.to_owned());
+    }
+    Ok(span)
+}

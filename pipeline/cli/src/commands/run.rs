@@ -1,0 +1,53 @@
+//! `kerbside run`: the node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use kerbside_runtime::{Node, NodeOptions};
+
+use super::check::{configured_models, load};
+use crate::models::ModelsArgument;
+use crate::signals::StopRequest;
+use crate::{Outcome, logging};
+
+/// How often the main thread looks for a stop request.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Runs the node until it is told to stop (Ctrl-C or SIGTERM; a second one ends it at once).
+///
+/// The whole configuration is checked before anything starts. Released rows go to the spool; read them
+/// with `kerbside events`. Metrics are served on the address of node.yaml.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The folder with node.yaml and cameras/*.yaml
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+    #[command(flatten)]
+    models: ModelsArgument,
+    /// For demonstrations only: shortens every bin, such as 10s; the released rows are stamped 'demo'
+    #[arg(long, value_name = "TIME", value_parser = super::replay::bin)]
+    bin: Option<Duration>,
+    /// What to log: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "KERBSIDE_LOG")]
+    log: String,
+}
+
+impl Run {
+    pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
+        logging::start(&self.log)?;
+        let stop = StopRequest::listen()?;
+        let folder = self.models.open(configured_models(&self.config).as_deref())?;
+        let Some(settings) = load(&self.config, &folder) else { return Ok(Outcome::Refused) };
+        let options =
+            NodeOptions { software: format!("kerbside {}", env!("CARGO_PKG_VERSION")), demo_bin: self.bin };
+        let node = Node::start(settings, &folder, &options)?;
+        while !stop.is_asked() && !node.has_failed() {
+            std::thread::sleep(GLANCE);
+        }
+        tracing::info!("the node stops");
+        node.stop()?;
+        tracing::info!("the node has stopped");
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,110 @@
+//! What one camera's frames mean: detections to tracks to findings. Pure but for the metrics: no clock,
+//! no thread, no edge, so that `run` and `replay` give the same findings for the same frames.
+
+use std::time::Duration;
+
+use kerbside_core::detection::{Class, Detection};
+use kerbside_core::finding::{Finding, Findings};
+use kerbside_core::frame::Frame;
+use kerbside_core::observation::{Observation, SceneStatistics};
+use kerbside_core::operator::Operator;
+use kerbside_core::time::MediaTime;
+use kerbside_operators::tracker::{Tracker, TrackerSettings};
+
+/// The longest time that one frame may stand for. After a longer pause nobody knows what happened,
+/// so the pause counts as time without observation.
+pub(crate) const LONGEST_STEP: Duration = Duration::from_secs(2);
+
+/// A picture whose luma varies less than this (standard deviation, 8 bit) shows nothing: a black or
+/// covered picture, or a decoder's grey. Even a foggy night scene is above 5.
+const LEAST_CONTRAST: f32 = 2.0;
+
+/// What is known of a frame beside its findings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Seen {
+    /// How long the frame stands for.
+    pub(crate) step: Duration,
+    /// Whether the picture can be trusted.
+    pub(crate) trusted: bool,
+}
+
+/// One camera's tracker and operators with their state.
+pub(crate) struct Analysis {
+    tracker: Tracker,
+    operators: Vec<Box<dyn Operator>>,
+    wanted: [bool; Class::ALL.len()],
+    detections: Vec<Detection>,
+    findings: Findings,
+    last: Option<(u32, MediaTime)>,
+}
+
+impl Analysis {
+    pub(crate) fn new(min_score: f32, classes: &[Class], operators: Vec<Box<dyn Operator>>) -> Self {
+        Self {
+            tracker: Tracker::new(TrackerSettings { min_score, ..TrackerSettings::DEFAULT }),
+            operators,
+            wanted: Class::ALL.map(|class| classes.contains(&class)),
+            detections: Vec::new(),
+            findings: Findings::new(),
+            last: None,
+        }
+    }
+
+    /// Joins this frame's detections to the tracks. [`Analysis::operate`] comes next.
+    pub(crate) fn track(&mut self, frame: &Frame, detections: &[Detection], scene: SceneStatistics) -> Seen {
+        let step = match self.last {
+            Some((run, at)) if run == frame.run => Some(frame.media_time.since(at)),
+            _ => None,
+        };
+        let step = step.filter(|step| *step <= LONGEST_STEP);
+        if self.last.is_some() && step.is_none() {
+            self.tracker.interrupt();
+        }
+        self.last = Some((frame.run, frame.media_time));
+
+        let trusted = scene.luma_deviation >= LEAST_CONTRAST;
+        self.detections.clear();
+        if trusted {
+            self.detections
+                .extend(detections.iter().filter(|detection| self.wanted[detection.class.index()]));
+        }
+        self.tracker.update(frame.media_time, frame.size, &self.detections);
+        Seen { step: step.unwrap_or_default(), trusted }
+    }
+
+    /// Runs every operator on the tracks of the frame that was tracked last.
+    pub(crate) fn operate(&mut self, frame: &Frame, scene: SceneStatistics, seen: Seen) -> &[Finding] {
+        let observation = Observation {
+            at: frame.media_time,
+            step: seen.step,
+            picture: frame.size,
+            tracks: self.tracker.confirmed(),
+            scene,
+            trusted: seen.trusted,
+        };
+        self.findings.clear();
+        for operator in &mut self.operators {
+            operator.observe(&observation, &mut self.findings);
+            operator.advance(frame.media_time, &mut self.findings);
+        }
+        self.findings.as_slice()
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn finish(&mut self) -> &[Finding] {
+        self.findings.clear();
+        for operator in &mut self.operators {
+            operator.finish(&mut self.findings);
+        }
+        self.findings.as_slice()
+    }
+
+    /// The detections of the classes that this camera looks for, of the frame that was tracked last.
+    pub(crate) fn detections(&self) -> &[Detection] {
+        &self.detections
+    }
+
+    pub(crate) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+}

@@ -1,0 +1,110 @@
+//! What can keep a node from starting, or end it.
+
+use std::path::PathBuf;
+
+use kerbside_core::error::{Classified, ErrorKind};
+use kerbside_ingest::IngestError;
+use kerbside_models::ModelError;
+use kerbside_release::ReleaseError;
+use kerbside_uplink::SpoolError;
+use thiserror::Error;
+
+/// Why the node could not start or had to end.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// A detector could not be loaded.
+    #[error("the model of camera {camera} cannot be used")]
+    Model {
+        /// Which camera asked for it.
+        camera: String,
+        /// Why.
+        source: ModelError,
+    },
+    /// A camera could not be started, or a clip could not be read.
+    #[error("camera {camera}")]
+    Ingest {
+        /// Which camera.
+        camera: String,
+        /// Why.
+        source: IngestError,
+    },
+    /// A detector failed on a clip, where every frame counts.
+    #[error("frame {frame} of the clip could not be analysed")]
+    Inference {
+        /// The frame's number from 1.
+        frame: u64,
+        /// Why.
+        source: kerbside_models::InferenceError,
+    },
+    /// The release stage refused.
+    #[error("the release stage failed")]
+    Release(#[from] ReleaseError),
+    /// The spool cannot be used.
+    #[error("the spool cannot be used")]
+    Spool(#[from] SpoolError),
+    /// The metrics address cannot be used.
+    #[error("the metrics address {address} cannot be used")]
+    Status {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An output file could not be written.
+    #[error("{} cannot be written", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system gave no thread.
+    #[error("the thread {name} could not be started")]
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A stage panicked: a defect of the node.
+    #[error("the stage {stage} ended in a panic")]
+    Panicked {
+        /// The stage.
+        stage: String,
+    },
+    /// The node did not end in time.
+    #[error("the stage {stage} did not end within {limit_secs} s of the stop")]
+    Deadline {
+        /// The stage that was still running.
+        stage: String,
+        /// The deadline.
+        limit_secs: u64,
+    },
+}
+
+impl Classified for RuntimeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Model { source, .. } => source.kind(),
+            Self::Ingest { source, .. } => source.kind(),
+            Self::Inference { source, .. } => source.kind(),
+            Self::Release(source) => source.kind(),
+            Self::Spool(source) => source.kind(),
+            Self::Status { .. } => ErrorKind::Config,
+            Self::Output { .. } | Self::Thread { .. } | Self::Panicked { .. } | Self::Deadline { .. } => {
+                ErrorKind::Fatal
+            }
+        }
+    }
+}
+
+/// Starts a named thread.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: String,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<std::thread::JoinHandle<T>, RuntimeError> {
+    std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(body)
+        .map_err(|source| RuntimeError::Thread { name, source })
+}

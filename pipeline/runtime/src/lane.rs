@@ -1,0 +1,205 @@
+//! The lane of one camera: keeps its frames in order on their way from the slot to the release stage.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kerbside_channel::{Receiver, Sender, WhenFull, edge};
+use kerbside_core::detection::Detection;
+use kerbside_core::finding::Finding;
+use kerbside_core::frame::Frame;
+use kerbside_core::observation::SceneStatistics;
+use kerbside_core::time::{MediaTime, WallTime};
+use kerbside_operators::tracker::Tracker;
+use kerbside_telemetry::{CameraMetrics, DropReason, Stage, Telemetry};
+use tracing::warn;
+
+use crate::analysis::{Analysis, Seen};
+use crate::pool::{Answer, Ask, Failure};
+
+/// What a lane tells the release stage about one frame.
+pub(crate) struct Report {
+    /// The camera's place in the configuration.
+    pub(crate) camera: usize,
+    /// The frame's number on its camera, from 0.
+    pub(crate) sequence: u64,
+    pub(crate) media: MediaTime,
+    pub(crate) wall: WallTime,
+    pub(crate) seen: Seen,
+    pub(crate) findings: Vec<Finding>,
+    /// From the frame's arrival until now.
+    pub(crate) latency: Duration,
+    /// What happened where the frame could not be analysed.
+    pub(crate) failure: Option<Failure>,
+    /// Whether these are findings that operators still had when the frames ended, and no new frame.
+    pub(crate) is_last_word: bool,
+}
+
+/// Looks at a frame's tracks on the way; `replay` writes them to a file, `run` has none.
+pub(crate) type Inspect = Box<dyn FnMut(&Frame, &Tracker) + Send>;
+
+/// One camera's lane and all that it needs.
+pub(crate) struct Lane {
+    pub(crate) camera: usize,
+    pub(crate) name: String,
+    pub(crate) model: usize,
+    pub(crate) analysis: Analysis,
+    pub(crate) frames: Receiver<Frame>,
+    pub(crate) asks: Sender<Ask>,
+    pub(crate) reports: Sender<Report>,
+    pub(crate) metrics: CameraMetrics,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Frames that may be with the detect pool at once: one where the camera is live, so that a frame is
+    /// never older than it must be; more where a clip is analysed as fast as it goes.
+    pub(crate) in_flight: usize,
+    pub(crate) inspect: Option<Inspect>,
+}
+
+/// A frame that is with the detect pool, and what was learnt of it meanwhile.
+struct Pending {
+    scene: SceneStatistics,
+    asked: Instant,
+    answer: Receiver<Answer>,
+    reply: Sender<Answer>,
+}
+
+impl Lane {
+    /// Runs until the frames end; then finishes the operators.
+    pub(crate) fn run(mut self) {
+        let mut free: Vec<(Sender<Answer>, Receiver<Answer>)> = (0..self.in_flight.max(1))
+            .map(|_| edge(&self.telemetry, &format!("{}/detected", self.name), 1, WhenFull::Block))
+            .collect();
+        let mut buffers: Vec<Vec<Detection>> = free.iter().map(|_| Vec::new()).collect();
+        let mut pending: VecDeque<Pending> = VecDeque::with_capacity(free.len());
+        let mut last = None;
+        let mut ended = false;
+        loop {
+            while !ended && let Some((reply, answer)) = free.pop() {
+                let Some(frame) = self.frames.receive() else {
+                    ended = true;
+                    break;
+                };
+                let detections = buffers.pop().unwrap_or_default();
+                match self.ask(frame, detections, &reply) {
+                    Some((scene, asked)) => pending.push_back(Pending { scene, asked, answer, reply }),
+                    None => ended = true,
+                }
+            }
+            let Some(Pending { scene, asked, answer, reply }) = pending.pop_front() else { break };
+            let Some(answered) = answer.receive() else { break };
+            free.push((reply, answer));
+            self.metrics.stage(Stage::Detect).observe(asked.elapsed());
+            let Answer { frame, mut detections, outcome } = answered;
+            last = Some((frame.sequence, frame.media_time, frame.wall_time));
+            let report = match outcome {
+                Ok(timings) => {
+                    self.metrics.stage(Stage::Input).observe(timings.input);
+                    self.metrics.stage(Stage::Network).observe(timings.network);
+                    self.metrics.stage(Stage::Head).observe(timings.head);
+                    self.analyse(&frame, &detections, scene)
+                }
+                Err(failure) => self.give_up(&frame, failure),
+            };
+            detections.clear();
+            buffers.push(detections);
+            if self.reports.send(report).is_err() {
+                break;
+            }
+        }
+        self.finish(last);
+    }
+
+    /// Hands a frame to the detect pool and looks at the scene meanwhile.
+    fn ask(
+        &mut self,
+        frame: Frame,
+        detections: Vec<Detection>,
+        reply: &Sender<Answer>,
+    ) -> Option<(SceneStatistics, Instant)> {
+        let asked = Instant::now();
+        self.metrics.stage(Stage::Slot).observe(asked.saturating_duration_since(frame.arrived));
+        let ask = Ask { model: self.model, frame: frame.clone(), detections, reply: reply.clone() };
+        if self.asks.send(ask).is_err() {
+            self.metrics.dropped(DropReason::Shutdown).increment();
+            return None;
+        }
+        let since = Instant::now();
+        let scene = kerbside_vision::scene_statistics(&frame).unwrap_or_else(|error| {
+            // Without statistics the picture is not trusted: see `LEAST_CONTRAST`.
+            warn!(camera = self.name, %error, "the picture could not be measured");
+            SceneStatistics::default()
+        });
+        self.metrics.stage(Stage::Scene).observe(since.elapsed());
+        Some((scene, asked))
+    }
+
+    fn analyse(&mut self, frame: &Frame, detections: &[Detection], scene: SceneStatistics) -> Report {
+        let since = Instant::now();
+        let seen = self.analysis.track(frame, detections, scene);
+        self.metrics.stage(Stage::Track).observe(since.elapsed());
+        for detection in self.analysis.detections() {
+            self.metrics.detections(detection.class).increment();
+        }
+        if let Some(inspect) = &mut self.inspect {
+            inspect(frame, self.analysis.tracker());
+        }
+        let since = Instant::now();
+        let findings = self.analysis.operate(frame, scene, seen).to_vec();
+        self.metrics.stage(Stage::Operators).observe(since.elapsed());
+        self.metrics.frames_analysed.increment();
+        let latency = frame.arrived.elapsed();
+        self.metrics.capture_to_finding.observe(latency);
+        self.report(frame, seen, findings, latency, None)
+    }
+
+    /// A frame without detections stands for no time at all: coverage shows the gap.
+    fn give_up(&mut self, frame: &Frame, failure: Failure) -> Report {
+        self.metrics.inference_errors.increment();
+        self.metrics.dropped(DropReason::Inference).increment();
+        let seen = Seen { step: Duration::ZERO, trusted: false };
+        self.report(frame, seen, Vec::new(), frame.arrived.elapsed(), Some(failure))
+    }
+
+    fn report(
+        &self,
+        frame: &Frame,
+        seen: Seen,
+        findings: Vec<Finding>,
+        latency: Duration,
+        failure: Option<Failure>,
+    ) -> Report {
+        Report {
+            camera: self.camera,
+            sequence: frame.sequence,
+            media: frame.media_time,
+            wall: frame.wall_time,
+            seen,
+            findings,
+            latency,
+            failure,
+            is_last_word: false,
+        }
+    }
+
+    fn finish(mut self, last: Option<(u64, MediaTime, WallTime)>) {
+        let findings = self.analysis.finish().to_vec();
+        if let Some((sequence, media, wall)) = last
+            && !findings.is_empty()
+        {
+            let seen = Seen { step: Duration::ZERO, trusted: true };
+            let report = Report {
+                camera: self.camera,
+                sequence,
+                media,
+                wall,
+                seen,
+                findings,
+                latency: Duration::ZERO,
+                failure: None,
+                is_last_word: true,
+            };
+            // The release stage outlives the lanes; where it has failed, its own error says so.
+            let _ = self.reports.send(report);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A live node: starts all stages, and ends them in the direction of data.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kerbside_channel::{Sender, WhenFull, edge};
+use kerbside_config::{CameraSettings, NodeSettings, Settings};
+use kerbside_core::operator::Operator;
+use kerbside_ingest::{CameraHandle, CameraStatus};
+use kerbside_models::{Model, ModelFolder};
+use kerbside_release::{Bins, CameraPlan, NodeIdentity, Release, Table};
+use kerbside_telemetry::{CameraMetrics, NodeMetrics, Telemetry};
+use kerbside_uplink::{Spool, SpoolSettings};
+use tracing::{info, warn};
+
+use crate::analysis::Analysis;
+use crate::clock;
+use crate::error::{RuntimeError, spawn};
+use crate::health::CameraHealth;
+use crate::lane::{Lane, Report};
+use crate::pool::{Ask, Pool};
+use crate::releasing::{Pulse, Releasing};
+use crate::status::{Facts, StatusServer};
+
+/// How long a node may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// Reports that may wait for the release thread: some seconds of all cameras.
+const REPORTS: usize = 256;
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The version that `health.v1` names.
+    pub software: String,
+    /// Shortens every bin, for demonstrations; the rows are stamped as such.
+    pub demo_bin: Option<Duration>,
+}
+
+/// A running node.
+pub struct Node {
+    cameras: Vec<(String, CameraHandle)>,
+    lanes: Vec<(String, JoinHandle<()>)>,
+    pool: Pool,
+    releasing: JoinHandle<Result<(), RuntimeError>>,
+    status: StatusServer,
+}
+
+impl Node {
+    /// Loads models, opens the spool, and only then starts cameras.
+    pub fn start(settings: Settings, models: &ModelFolder, options: &NodeOptions) -> Result<Self, RuntimeError> {
+        let Settings { node, cameras, revision } = settings;
+        let started = Instant::now();
+        let telemetry = Arc::new(Telemetry::new());
+        let (loaded, model_of_camera) = load_models(&cameras, models)?;
+
+        let spool_settings = SpoolSettings {
+            folder: node.spool.folder.clone(),
+            max_bytes: node.spool.max_bytes,
+            sync_interval: node.spool.sync_interval,
+        };
+        let (spool, recovery) = Spool::open(spool_settings, clock::now())?;
+        for damage in recovery.damages() {
+            warn!(%damage, "the spool was damaged; what could not be read was cut off");
+        }
+
+        let plans = cameras
+            .iter()
+            .zip(&model_of_camera)
+            .map(|(camera, model)| plan(camera, loaded[*model].id(), options.demo_bin))
+            .collect();
+        let identity = identity(&node, revision, options);
+        let mut release = Release::new(
+            identity,
+            plans,
+            spool.position(Table::Agg),
+            spool.position(Table::Health),
+            clock::now(),
+        )?;
+        if options.demo_bin.is_some() {
+            release = release.for_demonstration();
+        }
+
+        let statuses: Vec<(String, Arc<CameraStatus>)> =
+            cameras.iter().map(|camera| (camera.name.clone(), Arc::new(CameraStatus::new()))).collect();
+        let (report_sender, reports) = edge(&telemetry, "reports", REPORTS, WhenFull::Block);
+        let pulse = Arc::new(Pulse::default());
+        let releasing = Releasing {
+            release,
+            spool,
+            spool_folder: node.spool.folder.clone(),
+            reports,
+            cameras: statuses
+                .iter()
+                .map(|(name, status)| (name.clone(), CameraHealth::new(Arc::clone(status))))
+                .collect(),
+            metrics: NodeMetrics::new(&telemetry),
+            telemetry: Arc::clone(&telemetry),
+            pulse: Arc::clone(&pulse),
+            started,
+        };
+        let facts = Facts { telemetry: Arc::clone(&telemetry), cameras: statuses.clone(), pulse, started };
+        let status = StatusServer::start(node.metrics_address, facts)?;
+        let releasing = spawn("release".to_owned(), move || releasing.run())?;
+        let pool = Pool::start(&loaded, node.detect_threads, cameras.len(), &telemetry)?;
+
+        let mut running = Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status };
+        for (index, (camera, (name, status))) in cameras.into_iter().zip(statuses).enumerate() {
+            let asks = running.pool.asks();
+            let (handle, lane) = start_camera(
+                index,
+                camera,
+                model_of_camera[index],
+                Edges { asks, reports: report_sender.clone() },
+                status,
+                &telemetry,
+            )?;
+            running.cameras.push((name.clone(), handle));
+            running.lanes.push((name, lane));
+        }
+        info!(
+            node = node.name,
+            cameras = running.cameras.len(),
+            metrics = %running.status.address(),
+            "the node runs"
+        );
+        Ok(running)
+    }
+
+    /// Where `/metrics` is served.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.status.address()
+    }
+
+    /// Whether the release thread has ended, which it does by itself only when it has failed.
+    pub fn has_failed(&self) -> bool {
+        self.releasing.is_finished()
+    }
+
+    /// Ends every stage in the direction of data, under one deadline.
+    pub fn stop(self) -> Result<(), RuntimeError> {
+        let deadline = Instant::now() + STOP_LIMIT;
+        let Self { cameras, lanes, pool, releasing, status } = self;
+        for (_, camera) in &cameras {
+            camera.stop();
+        }
+        for (name, camera) in cameras {
+            wait(&format!("{name}/ingest"), || camera.is_finished(), deadline)?;
+            if let Err(error) = camera.join() {
+                warn!(camera = name, %error, "the camera ended with an error");
+            }
+        }
+        for (name, lane) in lanes {
+            join(&format!("{name}/lane"), lane, deadline)?;
+        }
+        for worker in pool.close() {
+            join("detect", worker, deadline)?;
+        }
+        let released = join("release", releasing, deadline)?;
+        join("status", status.stop(), deadline)?;
+        released
+    }
+}
+
+/// The edges that a lane writes into.
+struct Edges {
+    asks: Sender<Ask>,
+    reports: Sender<Report>,
+}
+
+fn start_camera(
+    index: usize,
+    camera: CameraSettings,
+    model: usize,
+    edges: Edges,
+    status: Arc<CameraStatus>,
+    telemetry: &Arc<Telemetry>,
+) -> Result<(CameraHandle, JoinHandle<()>), RuntimeError> {
+    let name = camera.name.clone();
+    let metrics = CameraMetrics::new(telemetry, &name);
+    let (slot, frames) = edge(telemetry, &format!("{name}/slot"), 1, WhenFull::DropOldest);
+    let source = crate::source::live(&camera);
+    let lane = Lane {
+        camera: index,
+        name: name.clone(),
+        model,
+        analysis: Analysis::new(camera.detector.min_score, &camera.classes, operators(camera.operators)),
+        frames,
+        asks: edges.asks,
+        reports: edges.reports,
+        metrics: metrics.clone(),
+        telemetry: Arc::clone(telemetry),
+        in_flight: 1,
+        inspect: None,
+    };
+    let lane = spawn(format!("{name}/lane"), move || lane.run())?;
+    let handle = kerbside_ingest::start(source, slot, metrics, status)
+        .map_err(|source| RuntimeError::Ingest { camera: name, source })?;
+    Ok((handle, lane))
+}
+
+pub(crate) fn operators(configured: Vec<kerbside_config::NamedOperator>) -> Vec<Box<dyn Operator>> {
+    configured.into_iter().map(|named| named.configured.operator).collect()
+}
+
+/// What the release stage must know of a camera.
+pub(crate) fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Duration>) -> CameraPlan {
+    let bins = &camera.privacy.bins;
+    CameraPlan {
+        camera: camera.name.clone(),
+        model: model.to_owned(),
+        sites: camera.geometry.sites.iter().map(|site| site.name.clone()).collect(),
+        cells: camera.operators.iter().flat_map(|named| named.configured.cells.iter().copied()).collect(),
+        bins: Bins {
+            person: demo_bin.unwrap_or(bins.person),
+            bicycle: demo_bin.unwrap_or(bins.bicycle),
+            vehicle: demo_bin.unwrap_or(bins.vehicle),
+        },
+    }
+}
+
+fn identity(node: &NodeSettings, revision: u32, options: &NodeOptions) -> NodeIdentity {
+    NodeIdentity { node: node.name.clone(), software: options.software.clone(), config_revision: revision }
+}
+
+/// Every model that a camera asks for, once, and which of them each camera uses.
+fn load_models(
+    cameras: &[CameraSettings],
+    folder: &ModelFolder,
+) -> Result<(Vec<Arc<Model>>, Vec<usize>), RuntimeError> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut loaded = Vec::new();
+    let mut of_camera = Vec::new();
+    for camera in cameras {
+        let wanted = camera.detector.model.as_str();
+        let index = match names.iter().position(|name| *name == wanted) {
+            Some(index) => index,
+            None => {
+                let model = folder
+                    .load(wanted)
+                    .map_err(|source| RuntimeError::Model { camera: camera.name.clone(), source })?;
+                names.push(wanted);
+                loaded.push(model);
+                loaded.len() - 1
+            }
+        };
+        of_camera.push(index);
+    }
+    Ok((loaded, of_camera))
+}
+
+fn join<T>(stage: &str, thread: JoinHandle<T>, deadline: Instant) -> Result<T, RuntimeError> {
+    wait(stage, || thread.is_finished(), deadline)?;
+    thread.join().map_err(|_| RuntimeError::Panicked { stage: stage.to_owned() })
+}
+
+fn wait(stage: &str, finished: impl Fn() -> bool, deadline: Instant) -> Result<(), RuntimeError> {
+    while !finished() {
+        if Instant::now() >= deadline {
+            return Err(RuntimeError::Deadline { stage: stage.to_owned(), limit_secs: STOP_LIMIT.as_secs() });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}

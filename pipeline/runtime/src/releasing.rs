@@ -1,0 +1,190 @@
+//! The release thread of a live node: the only one that holds exact counts of all cameras, and the only
+//! one that writes to the spool.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kerbside_channel::{Empty, Receiver};
+use kerbside_core::time::WallTime;
+use kerbside_release::{FrameReport, Release, ReleasedBatch};
+use kerbside_telemetry::{Counter, Metric, NodeMetrics, Telemetry};
+use kerbside_uplink::Spool;
+use tracing::{error, warn};
+
+use crate::analysis::LONGEST_STEP;
+use crate::clock;
+use crate::error::RuntimeError;
+use crate::health::{CameraHealth, Host};
+use crate::lane::Report;
+use crate::process;
+
+/// How often bins, syncs and the host are looked at when no report comes.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a bin waits after its end: a frame may stand for time before it, and be on its way for a while.
+const LATENESS: Duration = LONGEST_STEP.saturating_add(Duration::from_secs(2));
+/// The span of one health row.
+const HEALTH_SPAN: Duration = Duration::from_secs(60);
+/// The least time between two log lines about the same trouble.
+const LOG_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the status server and the supervisor may know of the release thread.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// Milliseconds from the node's start to the last tick.
+    ticked_millis: AtomicU64,
+    /// Whether the last write or sync of the spool went well.
+    spool_ok: AtomicBool,
+}
+
+impl Pulse {
+    pub(crate) fn ticked_at(&self) -> Duration {
+        Duration::from_millis(self.ticked_millis.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn spool_ok(&self) -> bool {
+        self.spool_ok.load(Ordering::Acquire)
+    }
+}
+
+/// All that the release thread owns.
+pub(crate) struct Releasing {
+    pub(crate) release: Release,
+    pub(crate) spool: Spool,
+    pub(crate) spool_folder: PathBuf,
+    pub(crate) reports: Receiver<Report>,
+    pub(crate) cameras: Vec<(String, CameraHealth)>,
+    pub(crate) metrics: NodeMetrics,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) started: Instant,
+}
+
+/// What changes while the thread runs.
+struct State {
+    batches: Vec<ReleasedBatch>,
+    health_from: WallTime,
+    next_tick: Instant,
+    quiet_until: Option<Instant>,
+    dropped_rows: u64,
+}
+
+impl Releasing {
+    /// Runs until every lane is gone; then closes the open bins and the spool.
+    pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
+        let mut state = State {
+            batches: Vec::new(),
+            health_from: clock::now().bin_start(HEALTH_SPAN),
+            next_tick: Instant::now(),
+            quiet_until: None,
+            dropped_rows: 0,
+        };
+        loop {
+            let wait = state.next_tick.saturating_duration_since(Instant::now());
+            match self.reports.receive_within(wait) {
+                Ok(report) => self.take_in(report),
+                Err(Empty::Timeout) => {}
+                Err(Empty::Closed) => break,
+            }
+            if Instant::now() >= state.next_tick {
+                self.tick(&mut state)?;
+                state.next_tick = Instant::now() + TICK;
+            }
+        }
+        self.release.finish(clock::now(), &mut state.batches)?;
+        self.health(&mut state, clock::now())?;
+        self.store(&mut state);
+        self.spool.close()?;
+        Ok(())
+    }
+
+    fn take_in(&mut self, report: Report) {
+        let Some((name, health)) = self.cameras.get_mut(report.camera) else { return };
+        if let Some(failure) = report.failure {
+            // Repeats are counted in a metric; the log says it once a frame at most and names no content.
+            warn!(camera = name, frame = report.sequence, error = %failure, "a frame could not be analysed");
+            return;
+        }
+        let frame = FrameReport {
+            media: report.media,
+            wall: report.wall,
+            step: report.seen.step,
+            trusted: report.seen.trusted,
+            clock: clock::quality(report.wall),
+        };
+        if report.is_last_word {
+            self.release.add_findings(report.camera, &frame, &report.findings);
+            return;
+        }
+        health.analysed(report.latency);
+        self.release.observe(report.camera, &frame, &report.findings);
+    }
+
+    fn tick(&mut self, state: &mut State) -> Result<(), RuntimeError> {
+        let now = clock::now();
+        self.release.advance(now - LATENESS, &mut state.batches)?;
+        let minute = now.bin_start(HEALTH_SPAN);
+        if minute > state.health_from {
+            self.health(state, minute)?;
+        }
+        self.store(state);
+        self.metrics.late_findings.follow(self.release.late_findings() as f64);
+        if let Some(usage) = process::usage() {
+            self.metrics.resident_bytes.set(usage.resident_bytes as f64);
+            self.metrics.cpu_seconds.follow(usage.cpu_secs);
+        }
+        let ticked = self.started.elapsed().as_millis();
+        self.pulse.ticked_millis.store(u64::try_from(ticked).unwrap_or(u64::MAX), Ordering::Release);
+        Ok(())
+    }
+
+    /// One health row a camera, for the time since the last ones.
+    fn health(&mut self, state: &mut State, to: WallTime) -> Result<(), RuntimeError> {
+        let span = to.since(state.health_from);
+        if span.is_zero() {
+            return Ok(());
+        }
+        let host = Host::read(&self.spool_folder, &self.spool.status(), to);
+        let now = Instant::now();
+        let samples: Vec<_> =
+            self.cameras.iter_mut().map(|(_, health)| health.sample(span, now, &host)).collect();
+        self.release.health(state.health_from, to, clock::quality(to), &samples, &mut state.batches)?;
+        state.health_from = to;
+        Ok(())
+    }
+
+    /// Hands what was released to the spool. Trouble with the disk does not end the node: rows that cannot
+    /// be written are counted as lost, said in the log, and the node is no longer ready.
+    fn store(&mut self, state: &mut State) {
+        let mut trouble = None;
+        for batch in state.batches.drain(..) {
+            self.released(&batch).add(batch.rows());
+            if let Err(error) = self.spool.append(&batch, Instant::now()) {
+                self.metrics.spool_errors.increment();
+                self.metrics.spool_dropped_rows.add(batch.rows());
+                trouble = Some(error);
+            }
+        }
+        if let Err(error) = self.spool.maybe_sync(Instant::now()) {
+            self.metrics.spool_errors.increment();
+            trouble = Some(error);
+        }
+        let status = self.spool.status();
+        self.metrics.spool_bytes.set(status.bytes as f64);
+        self.metrics.spool_unsynced_rows.set(status.unsynced_rows as f64);
+        self.metrics.spool_dropped_rows.add(status.dropped_rows.saturating_sub(state.dropped_rows));
+        state.dropped_rows = status.dropped_rows;
+        self.pulse.spool_ok.store(trouble.is_none(), Ordering::Release);
+        if let Some(trouble) = trouble
+            && state.quiet_until.is_none_or(|until| Instant::now() >= until)
+        {
+            error!(error = %trouble, "released rows could not be stored");
+            state.quiet_until = Some(Instant::now() + LOG_PAUSE);
+        }
+    }
+
+    fn released(&self, batch: &ReleasedBatch) -> Counter {
+        self.telemetry.counter(Metric::ReleasedRows, &[batch.table().name()])
+    }
+}

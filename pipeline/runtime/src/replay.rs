@@ -1,0 +1,254 @@
+//! One recorded clip through the same stages as a live camera: every frame, in order, as fast as it goes.
+//!
+//! Nothing here reads a clock that reaches a result: a clip's frames lie at `first_frame_at` plus their
+//! media time, so the same clip and configuration give the same rows, byte for byte.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kerbside_channel::{Receiver, WhenFull, edge};
+use kerbside_config::CameraSettings;
+use kerbside_core::camera::CameraState;
+use kerbside_core::time::WallTime;
+use kerbside_ingest::CameraStatus;
+use kerbside_models::ModelFolder;
+use kerbside_release::{
+    ClockQuality, FrameReport, HealthSample, NodeIdentity, Release, ReleasedBatch, StreamPosition,
+};
+use kerbside_telemetry::{CameraMetrics, Stage, Telemetry};
+
+use crate::analysis::{Analysis, LONGEST_STEP};
+use crate::error::{RuntimeError, spawn};
+use crate::lane::{Inspect, Lane, Report};
+use crate::node::{operators, plan};
+use crate::pool::{Failure, Pool};
+use crate::tracks::{TrackRow, TrackRows};
+
+/// The span of one health row, of the clip's time.
+const HEALTH_SPAN: Duration = Duration::from_secs(60);
+/// Where a replay's row numbers begin.
+const FIRST: StreamPosition = StreamPosition { epoch: 1, next_seq: 0 };
+
+/// How to replay.
+#[derive(Clone, Debug)]
+pub struct ReplayOptions {
+    /// The clip.
+    pub clip: PathBuf,
+    /// The UTC moment at which the clip's first frame is put.
+    pub first_frame_at: WallTime,
+    /// Detector threads; the result does not depend on it.
+    pub threads: usize,
+    /// Shortens every bin, for demonstrations; the rows are stamped as such.
+    pub demo_bin: Option<Duration>,
+    /// Whether to collect [`ReplayOutcome::tracks`].
+    pub tracks: bool,
+    /// The version that `health.v1` names.
+    pub software: String,
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Frames analysed so far.
+    pub frames: u64,
+    /// The clip's time so far.
+    pub media: Duration,
+}
+
+/// What a replay gave.
+pub struct ReplayOutcome {
+    /// The released rows, in order.
+    pub batches: Vec<ReleasedBatch>,
+    /// The tracks, where they were asked for, by frame and id.
+    pub tracks: Vec<TrackRow>,
+    /// Frames analysed.
+    pub frames: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Mean time of one frame in each stage.
+    pub stages: Vec<(&'static str, Duration)>,
+    /// Whether it was broken off by the progress callback.
+    pub interrupted: bool,
+}
+
+/// A replay that can be run.
+pub struct Replay {
+    camera: CameraSettings,
+    options: ReplayOptions,
+    model: Arc<kerbside_models::Model>,
+}
+
+impl Replay {
+    /// Loads the camera's model.
+    pub fn new(
+        camera: CameraSettings,
+        models: &ModelFolder,
+        options: ReplayOptions,
+    ) -> Result<Self, RuntimeError> {
+        let model = models
+            .load(&camera.detector.model)
+            .map_err(|source| RuntimeError::Model { camera: camera.name.clone(), source })?;
+        Ok(Self { camera, options, model })
+    }
+
+    /// Runs to the clip's end, or until `progress` breaks it off: then the rows so far are complete and true.
+    pub fn run(
+        self,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<ReplayOutcome, RuntimeError> {
+        let Self { camera, options, model } = self;
+        let started = Instant::now();
+        let telemetry = Arc::new(Telemetry::new());
+        let name = camera.name.clone();
+        let metrics = CameraMetrics::new(&telemetry, &name);
+        let ReplayOptions { clip, first_frame_at, threads, demo_bin, tracks, software } = options;
+        let identity = NodeIdentity { node: "replay".to_owned(), software, config_revision: camera.revision };
+        let plan = plan(&camera, model.id(), demo_bin);
+        let mut release = Release::new(identity, vec![plan], FIRST, FIRST, first_frame_at)?;
+        if demo_bin.is_some() {
+            release = release.for_demonstration();
+        }
+
+        let threads = threads.max(1);
+        let pool = Pool::start(&[model], threads, threads, &telemetry)?;
+        let (sender, frames) = edge(&telemetry, &format!("{name}/slot"), threads, WhenFull::Block);
+        let (report_sender, reports) = edge(&telemetry, "reports", 64, WhenFull::Block);
+        let rows = Arc::new(Mutex::new(TrackRows::default()));
+        let inspect: Option<Inspect> = tracks.then(|| {
+            let rows = Arc::clone(&rows);
+            let collect: Inspect = Box::new(move |frame, tracker| {
+                rows.lock().expect("no holder of the rows panics").take_in(frame, tracker);
+            });
+            collect
+        });
+        let source = crate::source::clip(&camera, clip, first_frame_at);
+        let lane = Lane {
+            camera: 0,
+            name: name.clone(),
+            model: 0,
+            analysis: Analysis::new(camera.detector.min_score, &camera.classes, operators(camera.operators)),
+            frames,
+            asks: pool.asks(),
+            reports: report_sender,
+            metrics: metrics.clone(),
+            telemetry: Arc::clone(&telemetry),
+            in_flight: threads,
+            inspect,
+        };
+        let lane = spawn(format!("{name}/lane"), move || lane.run())?;
+        let ingest_failed = |source| RuntimeError::Ingest { camera: name.clone(), source };
+        let ingest = kerbside_ingest::start(source, sender, metrics.clone(), Arc::new(CameraStatus::new()))
+            .map_err(ingest_failed)?;
+
+        let mut releasing = Releasing::new(release, first_frame_at);
+        let broken_off = releasing.run(reports, progress);
+        ingest.stop();
+        let ended = ingest.join();
+        let panicked = |stage: &str| RuntimeError::Panicked { stage: stage.to_owned() };
+        lane.join().map_err(|_| panicked("lane"))?;
+        for worker in pool.close() {
+            worker.join().map_err(|_| panicked("detect"))?;
+        }
+        let interrupted = broken_off?;
+        ended.map_err(ingest_failed)?;
+        let frames = releasing.frames;
+        let batches = releasing.finish()?;
+        let tracks = std::mem::take(&mut *rows.lock().expect("no holder of the rows panics")).into_sorted();
+        let stages =
+            Stage::ALL.iter().map(|stage| (stage.name(), metrics.stage(*stage).mean())).collect();
+        Ok(ReplayOutcome { batches, tracks, frames, elapsed: started.elapsed(), stages, interrupted })
+    }
+}
+
+/// The release stage of a replay: the clip's time is its clock.
+struct Releasing {
+    release: Release,
+    batches: Vec<ReleasedBatch>,
+    health_from: WallTime,
+    now: WallTime,
+    frames: u64,
+    frames_before: u64,
+}
+
+impl Releasing {
+    fn new(release: Release, start: WallTime) -> Self {
+        Self {
+            release,
+            batches: Vec::new(),
+            health_from: start.bin_start(HEALTH_SPAN),
+            now: start,
+            frames: 0,
+            frames_before: 0,
+        }
+    }
+
+    /// Takes in every report; whether `progress` broke it off.
+    fn run(
+        &mut self,
+        reports: Receiver<Report>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<bool, RuntimeError> {
+        while let Some(report) = reports.receive() {
+            match report.failure {
+                Some(Failure::Inference(source)) => {
+                    return Err(RuntimeError::Inference { frame: report.sequence + 1, source });
+                }
+                Some(Failure::Panicked) => {
+                    return Err(RuntimeError::Panicked { stage: "detect".to_owned() });
+                }
+                None => {}
+            }
+            // A frame may stand for time before it, so a bin is closed only when that time is over.
+            self.release.advance(report.wall - LONGEST_STEP, &mut self.batches)?;
+            while report.wall >= self.health_from + HEALTH_SPAN {
+                self.health(self.health_from + HEALTH_SPAN)?;
+            }
+            let frame = FrameReport {
+                media: report.media,
+                wall: report.wall,
+                step: report.seen.step,
+                trusted: report.seen.trusted,
+                clock: ClockQuality::Unsynced,
+            };
+            if report.is_last_word {
+                self.release.add_findings(0, &frame, &report.findings);
+                continue;
+            }
+            self.release.observe(0, &frame, &report.findings);
+            self.now = report.wall;
+            self.frames += 1;
+            let done = Progress { frames: self.frames, media: Duration::from_nanos(report.media.as_nanos()) };
+            if progress(done).is_break() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn finish(mut self) -> Result<Vec<ReleasedBatch>, RuntimeError> {
+        if self.frames > self.frames_before {
+            self.health(self.health_from + HEALTH_SPAN)?;
+        }
+        self.release.finish(self.now, &mut self.batches)?;
+        Ok(self.batches)
+    }
+
+    /// One health row: what a replay measures of itself must be the same every time, so memory, latency
+    /// and the host are left out.
+    fn health(&mut self, to: WallTime) -> Result<(), RuntimeError> {
+        let fps = (self.frames - self.frames_before) as f32 / HEALTH_SPAN.as_secs_f32();
+        let sample = HealthSample {
+            fps_in: Some(fps),
+            fps_proc: Some(fps),
+            drop_ratio: Some(0.0),
+            debug_view: Some(false),
+            ..HealthSample::new(CameraState::Up)
+        };
+        self.release.health(self.health_from, to, ClockQuality::Unsynced, &[sample], &mut self.batches)?;
+        self.health_from = to;
+        self.frames_before = self.frames;
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! The real programs, started and ended by the tests, on free loopback ports.
+
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Cargo's target folder, out of which this test runs.
+pub fn target() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(3).unwrap().to_owned()
+}
+
+/// The real clip.
+pub fn vtest() -> PathBuf {
+    let clip = target().join("clips/vtest.avi");
+    assert!(clip.is_file(), "{} is missing: run sh deploy/setup/clips.sh", clip.display());
+    clip
+}
+
+/// One of the workspace's programs, to be run in the repository's root.
+pub fn program(name: &str) -> Command {
+    let path = target().join("debug").join(name);
+    assert!(path.is_file(), "{} is missing: run cargo build -p kerbside -p kerbside-camera", path.display());
+    let mut command = Command::new(path);
+    command.current_dir(root()).env_remove("KERBSIDE_MODELS").env_remove("KERBSIDE_LOG");
+    command
+}
+
+/// Runs `kerbside` to its end.
+pub fn kerbside<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>) -> Output {
+    program("kerbside").args(arguments).output().unwrap()
+}
+
+/// What it printed on standard output.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What it printed on standard error.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A program that does not outlive its test.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// Ends it without a chance to clean up.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Asks it to end, and waits.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(since.elapsed() < Duration::from_secs(20), "it did not end after SIGTERM");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Serves clips as RTSP cameras; gives back their addresses.
+pub fn cameras(clips: &[&Path], port: u16) -> (Running, Vec<String>) {
+    let mut child = program("kerbside-camera")
+        .args(clips)
+        .args(["--port", &port.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = child.stdout.take().unwrap();
+    let running = Running(child);
+    let urls: Vec<String> = BufReader::new(out)
+        .lines()
+        .map(Result::unwrap)
+        .filter(|line| line.starts_with("rtsp://"))
+        .take(clips.len())
+        .collect();
+    assert_eq!(urls.len(), clips.len(), "kerbside-camera ended early");
+    (running, urls)
+}
+
+/// A loopback port that nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A camera's file for a stream of people on a path.
+pub fn camera_file(source: &str, analyse_fps: f64) -> String {
+    format!(
+        "source: {source}\nanalyse_fps: {analyse_fps}\ndetector: {{model: nanodet-g, min_score: 0.5}}\n\
+         classes: [person]\ngeometry:\n  lines:\n    crossing: {{from: [0.5, 0.3], to: [0.5, 0.66]}}\n  zones:\n    \
+         square: {{polygon: [[0.1, 0.3], [0.9, 0.3], [0.9, 0.9], [0.1, 0.9]]}}\noperators:\n  \
+         count_line: [{{line: crossing}}]\n  measure_occupancy: [{{zone: square}}]\n"
+    )
+}
+
+/// A node with its own folder, spool and metrics port.
+pub struct Node {
+    pub running: Running,
+    pub folder: tempfile::TempDir,
+    metrics: SocketAddr,
+}
+
+impl Node {
+    /// Starts a node with those cameras (name and file content).
+    pub fn start(cameras: &[(&str, String)], arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        fs::create_dir_all(folder.path().join("site/cameras")).unwrap();
+        let spool = folder.path().join("spool");
+        let node = format!(
+            "name: test-node\nmetrics: {{address: \"{metrics}\"}}\nspool: {{folder: \"{}\", max_bytes: 64MiB}}\n",
+            spool.display()
+        );
+        fs::write(folder.path().join("site/node.yaml"), node).unwrap();
+        for (name, text) in cameras {
+            fs::write(folder.path().join(format!("site/cameras/{name}.yaml")), text).unwrap();
+        }
+        let running = Self::spawn(folder.path(), arguments);
+        let node = Self { running, folder, metrics };
+        node.wait_for("the metrics page", Duration::from_secs(60), |node| node.get("/metrics").is_some());
+        node
+    }
+
+    /// Starts the same node again.
+    pub fn restart(&mut self, arguments: &[&str]) {
+        self.running = Self::spawn(self.folder.path(), arguments);
+        self.wait_for("the metrics page", Duration::from_secs(60), |node| node.get("/metrics").is_some());
+    }
+
+    fn spawn(folder: &Path, arguments: &[&str]) -> Running {
+        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("node.log")).unwrap();
+        Running(
+            program("kerbside")
+                .args(["run", "--config"])
+                .arg(folder.join("site"))
+                .args(arguments)
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.folder.path().join("spool")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("node.log")).unwrap()
+    }
+
+    /// A page of the status server: the code and the body.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect_timeout(&self.metrics, Duration::from_secs(1)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// The value of one series of the metrics page.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let (_, page) = self.get("/metrics")?;
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))?;
+        line.parse().ok()
+    }
+
+    pub fn is_in_state(&self, camera: &str, state: &str) -> bool {
+        self.metric(&format!("kerbside_camera_state{{camera=\"{camera}\",state=\"{state}\"}}")) == Some(1.0)
+    }
+
+    pub fn analysed(&self, camera: &str) -> f64 {
+        self.metric(&format!("kerbside_frames_analysed_total{{camera=\"{camera}\"}}")).unwrap_or_default()
+    }
+
+    /// Waits until something is so; fails with the node's log when it does not become so.
+    pub fn wait_for(&self, what: &str, limit: Duration, so: impl Fn(&Self) -> bool) -> Duration {
+        let since = Instant::now();
+        while !so(self) {
+            assert!(since.elapsed() < limit, "{what}: not within {limit:?}\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        since.elapsed()
+    }
+}
+
+/// Rows that `kerbside events --format json` prints.
+pub fn rows(path: &Path) -> Vec<serde_json::Value> {
+    let output = program("kerbside").arg("events").arg(path).args(["--format", "json"]).output().unwrap();
+    stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
