@@ -44,6 +44,54 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What is allowed where one of the `known` words is expected and `given` is none of them:
+/// the word that was probably meant, if one is near, then all of them.
+pub fn allowed_words(given: &str, known: &[&str]) -> String {
+    let all = match known {
+        [] => return "nothing is known here".to_owned(),
+        [one] => format!("only {one} is allowed"),
+        many => format!("allowed are {}", many.join(", ")),
+    };
+    match nearest(given, known) {
+        Some(word) => format!("did you mean '{word}'? {all}"),
+        None => all,
+    }
+}
+
+/// The known word that `given` most likely is a slip of: a few letters off, or a part of it.
+fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    const NEAR_ENOUGH: f64 = 0.6;
+    const LONGEST: usize = 64;
+    if given.len() > LONGEST {
+        return None;
+    }
+    let given = given.to_lowercase().replace('-', "_");
+    known
+        .iter()
+        .map(|word| {
+            let plain = word.to_lowercase().replace('-', "_");
+            let part = given.len() >= 3 && plain.len() >= 3 && (plain.contains(&given) || given.contains(&plain));
+            let likeness = strsim::normalized_damerau_levenshtein(&given, &plain);
+            (if part { likeness.max(NEAR_ENOUGH) } else { likeness }, *word)
+        })
+        .filter(|(likeness, _)| *likeness >= NEAR_ENOUGH)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, word)| word)
+}
+
+fn one_line(text: String) -> String {
+    const LONGEST: usize = 4000;
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut short: String = text.chars().take(LONGEST).map(plain).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
 /// Collects the problems of one file while it is read. Shared by reference, so that readers of
 /// different keys can report side by side.
 #[derive(Debug)]
@@ -63,7 +111,8 @@ impl Problems {
         &self.file
     }
 
-    /// Adds one.
+    /// Adds one. Control characters, which the texts may repeat from the file, are replaced, and very long texts
+    /// cut: a report is one line a problem and must not steer the terminal it is shown on.
     pub fn report(
         &self,
         position: Position,
@@ -74,9 +123,9 @@ impl Problems {
         self.list.borrow_mut().push(Problem {
             file: self.file.clone(),
             position,
-            key_path: key_path.into(),
-            what: what.into(),
-            allowed: allowed.into(),
+            key_path: one_line(key_path.into()),
+            what: one_line(what.into()),
+            allowed: one_line(allowed.into()),
         });
     }
 
@@ -91,5 +140,43 @@ impl Problems {
         list.sort();
         list.dedup();
         list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_of_bounded_length_whatever_the_file_holds() {
+        let problems = Problems::in_file("f.yaml");
+        problems.report(Position::START, "a\nb", "\u{1b}[2J", "x".repeat(5000));
+        problems.report(Position { line: 2, column: 1 }, "ä", "é\t", "");
+        let found: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
+        assert_eq!(found[0], format!("f.yaml:1:1: a\u{FFFD}b: \u{FFFD}[2J; {}…", "x".repeat(4000)));
+        assert_eq!(found[1], "f.yaml:2:1: ä: é\u{FFFD}; ");
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_gets_the_word_that_was_meant() {
+        let keys = ["analyse_fps", "classes", "credentials", "detector", "source"];
+        let meant = |given| allowed_words(given, &keys);
+        let all = "allowed are analyse_fps, classes, credentials, detector, source";
+        for (given, word) in [
+            ("analyze_fps", "analyse_fps"),
+            ("Source", "source"),
+            ("souce", "source"),
+            ("sourec", "source"),
+            ("class", "classes"),
+            ("analyse-fps", "analyse_fps"),
+            ("cred", "credentials"),
+            ("fps", "analyse_fps"),
+        ] {
+            assert_eq!(meant(given), format!("did you mean '{word}'? {all}"));
+        }
+        for given in ["colour", "", "se", &"source".repeat(100)] {
+            assert_eq!(meant(given), all, "{given:?}");
+        }
+        assert_eq!(allowed_words("x", &["file"]), "only file is allowed");
     }
 }

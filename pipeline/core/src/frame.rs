@@ -36,9 +36,11 @@ pub enum PixelFormat {
     I420,
 }
 
+/// Bytes in one row and number of rows of a plane.
+type PlaneSize = fn(PictureSize) -> (usize, usize);
+
 impl PixelFormat {
-    /// Bytes in one row and number of rows, for each plane.
-    fn planes(self) -> &'static [fn(PictureSize) -> (usize, usize)] {
+    fn planes(self) -> &'static [PlaneSize] {
         fn luma(size: PictureSize) -> (usize, usize) {
             (size.width as usize, size.height as usize)
         }

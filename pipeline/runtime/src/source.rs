@@ -21,9 +21,7 @@ pub(crate) fn live(camera: &CameraSettings) -> CameraSource {
             }),
             ca_file: rtsp.tls_ca.clone(),
         },
-        Configured::File(file) => {
-            Source::File { path: file.path.clone(), pace: Pace::RealTime, first_frame_at: crate::clock::now() }
-        }
+        Configured::File(file) => Source::File { path: file.path.clone(), pace: Pace::RealTime },
     };
     CameraSource { name: camera.name.clone(), source, analyse_fps: camera.analyse_fps }
 }
@@ -32,7 +30,7 @@ pub(crate) fn live(camera: &CameraSettings) -> CameraSource {
 pub(crate) fn clip(camera: &CameraSettings, path: PathBuf, first_frame_at: WallTime) -> CameraSource {
     CameraSource {
         name: camera.name.clone(),
-        source: Source::File { path, pace: Pace::AsFastAsPossible, first_frame_at },
+        source: Source::File { path, pace: Pace::AsFastAsPossible { first_frame_at } },
         analyse_fps: camera.analyse_fps,
     }
 }

@@ -1,0 +1,119 @@
+//! `node.yaml`: what concerns the node as a whole, and defaults for all cameras.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kerbside_core::tree::{Field, Reader};
+
+use crate::Catalogue;
+use crate::files;
+use crate::settings::{NodeSettings, SpoolSettings};
+use crate::shared::Shared;
+
+const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
+const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
+const SPOOL_MAX_BYTES: u64 = 512 << 20;
+const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_THREADS: u64 = 256;
+
+/// Reads the node's settings and the cameras' defaults from `file`. The settings are `None` only when there
+/// is a problem in the report.
+pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) -> (Option<NodeSettings>, Shared) {
+    let name = reader.required("name").and_then(|field| field.name().map(str::to_owned));
+    let metrics_address = reader
+        .optional("metrics")
+        .and_then(|field| {
+            let map = field.map()?;
+            let address = map.optional("address").and_then(|field| loopback(&field));
+            map.finish();
+            address
+        })
+        .unwrap_or(METRICS_ADDRESS);
+    let spool = spool(reader.optional("spool").as_ref(), file);
+    let threads = reader.optional("detect").and_then(|field| {
+        let map = field.map()?;
+        let threads = map.optional("threads").and_then(|field| field.integer(0..=MAX_THREADS, "threads"));
+        map.finish();
+        threads
+    });
+    let models = reader.optional("models").and_then(|field| folder(&field, file));
+    let mut defaults = Shared::built_in(catalogue);
+    if let Some(map) = reader.optional("defaults").as_ref().and_then(Field::map) {
+        defaults = defaults.overlaid(&map, catalogue);
+        map.finish();
+    }
+    reader.finish();
+    let settings = name.map(|name| NodeSettings {
+        name,
+        metrics_address,
+        spool,
+        detect_threads: threads_or_parallelism(threads.unwrap_or(0)),
+        models,
+    });
+    (settings, defaults)
+}
+
+/// The `models` folder that `node.yaml` names, if it exists.
+pub(crate) fn models_folder(reader: &Reader<'_>, file: &Path) -> Option<PathBuf> {
+    Some(files::beside(file, Path::new(reader.optional("models")?.text()?))).filter(|path| path.is_dir())
+}
+
+fn threads_or_parallelism(threads: u64) -> usize {
+    match usize::try_from(threads) {
+        Ok(threads) if threads > 0 => threads,
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+fn loopback(field: &Field<'_>) -> Option<SocketAddr> {
+    let allowed = "a loopback address with its port is expected, such as 127.0.0.1:9600 or [::1]:9600: \
+                   metrics are served without encryption or password";
+    let text = field.text()?;
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() && address.port() != 0 => return Some(address),
+        Ok(address) if address.ip().is_loopback() => field.problem("port 0 is no fixed port", allowed),
+        Ok(address) => field.problem(format!("{} can be reached from other machines", address.ip()), allowed),
+        Err(_) => field.problem(format!("'{text}' is not an address with a port"), allowed),
+    }
+    None
+}
+
+fn spool(field: Option<&Field<'_>>, file: &Path) -> SpoolSettings {
+    let mut settings = SpoolSettings {
+        folder: SPOOL_FOLDER.into(),
+        max_bytes: SPOOL_MAX_BYTES,
+        sync_interval: SPOOL_SYNC_INTERVAL,
+    };
+    let Some(map) = field.and_then(Field::map) else { return settings };
+    if let Some(path) = map.optional("folder").and_then(|field| path(&field, file)) {
+        settings.folder = path;
+    }
+    if let Some(bytes) = map.optional("max_bytes").and_then(|field| field.size(16 << 20..=1 << 40)) {
+        settings.max_bytes = bytes;
+    }
+    let range = Duration::from_millis(100)..=Duration::from_secs(60);
+    if let Some(interval) = map.optional("sync_interval").and_then(|field| field.duration(range)) {
+        settings.sync_interval = interval;
+    }
+    map.finish();
+    settings
+}
+
+fn path(field: &Field<'_>, file: &Path) -> Option<PathBuf> {
+    let text = field.text()?;
+    if text.is_empty() {
+        field.problem("the path is empty", "the path of a folder is expected");
+        return None;
+    }
+    Some(files::beside(file, Path::new(text)))
+}
+
+fn folder(field: &Field<'_>, file: &Path) -> Option<PathBuf> {
+    let path = path(field, file)?;
+    if path.is_dir() {
+        return Some(path);
+    }
+    field.problem(format!("there is no folder {}", path.display()), "an existing folder is expected");
+    None
+}

@@ -1,0 +1,212 @@
+//! What running code sees: resolved, in SI units or types that carry theirs, nothing left to default.
+//! The doc comments are the manual of the keys; defaults and ranges stand beside the code that reads them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kerbside_core::detection::Class;
+use kerbside_core::geometry::{Geometry, PointInImage};
+use kerbside_core::operator::Configured;
+use url::Url;
+
+use crate::secret::Secret;
+
+/// The whole configuration of a node.
+#[derive(Debug)]
+pub struct Settings {
+    /// `node.yaml`.
+    pub node: NodeSettings,
+    /// `cameras/*.yaml`, sorted by name; at least one.
+    pub cameras: Vec<CameraSettings>,
+    /// CRC-32C over the names and texts of all files: it changes when any of them does. It goes into
+    /// the `cfg_rev` column of released rows. What secret files hold is not in it.
+    pub revision: u32,
+}
+
+/// What concerns the node as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSettings {
+    /// `name`: the node's name in the released tables.
+    pub name: String,
+    /// `metrics.address`: where Prometheus metrics are served. Loopback only.
+    pub metrics_address: SocketAddr,
+    /// `spool`: the durable log of released batches.
+    pub spool: SpoolSettings,
+    /// `detect.threads`: worker threads that run detectors; the machine's parallelism where the file says 0.
+    pub detect_threads: usize,
+    /// `models`: the folder with the detectors; where the program looks by itself if `None`.
+    pub models: Option<PathBuf>,
+}
+
+/// The durable log of released batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpoolSettings {
+    /// `spool.folder`. It need not exist yet.
+    pub folder: PathBuf,
+    /// `spool.max_bytes`: how much it may hold.
+    pub max_bytes: u64,
+    /// `spool.sync_interval`: how long a batch may wait before it is safe from a power cut.
+    pub sync_interval: Duration,
+}
+
+/// One camera.
+#[derive(Debug)]
+pub struct CameraSettings {
+    /// The camera's name: its file's name without `.yaml`.
+    pub name: String,
+    /// `source`, with `transport`, `tls` and `credentials`.
+    pub source: Source,
+    /// `analyse_fps`: at most so many frames a second are analysed; the rest is dropped before detection.
+    pub analyse_fps: f64,
+    /// `detector`.
+    pub detector: DetectorSettings,
+    /// `classes`: what is looked for, in the order of [`Class::ALL`]; at least one.
+    pub classes: Vec<Class>,
+    /// `geometry.lines` and `geometry.zones`.
+    pub geometry: Geometry,
+    /// `geometry.ground`: where picture points lie on the street.
+    pub ground: Option<Ground>,
+    /// `operators`, in the order of the operator table, then of the file; at least one.
+    pub operators: Vec<NamedOperator>,
+    /// `privacy`.
+    pub privacy: PrivacySettings,
+    /// CRC-32C over the camera's name, its file's text and the defaults that `node.yaml` gives it: it
+    /// changes when anything does that this camera's work depends on, except what secret files hold.
+    pub revision: u32,
+}
+
+/// Where frames come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A network camera: `rtsp://` or `rtsps://`.
+    Rtsp(RtspSource),
+    /// A clip on disk: a path or `file:///`.
+    File(FileSource),
+}
+
+/// A network camera.
+#[derive(Clone, PartialEq)]
+pub struct RtspSource {
+    /// The address, without user name and password.
+    pub url: Url,
+    /// `transport`: how media packets travel.
+    pub transport: Transport,
+    /// `credentials`; `None` also where they were not read, as for `replay`.
+    pub credentials: Option<Credentials>,
+    /// `tls.ca`: the certificates that an `rtsps` camera's certificate must lead to; the system's where `None`.
+    pub tls_ca: Option<PathBuf>,
+}
+
+impl fmt::Debug for RtspSource {
+    /// Scheme and host alone: some cameras take passwords in the path or query.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RtspSource")
+            .field("url", &format_args!("{}://{}/…", self.url.scheme(), self.url.host_str().unwrap_or_default()))
+            .field("transport", &self.transport)
+            .field("credentials", &self.credentials)
+            .field("tls_ca", &self.tls_ca)
+            .finish()
+    }
+}
+
+/// How media packets travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `tcp`: inside the RTSP connection. Passes firewalls, loses nothing.
+    Tcp,
+    /// `udp`: beside it. A little less delay, lost packets show as broken frames.
+    Udp,
+}
+
+/// What a camera asks for before it streams.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credentials {
+    /// `credentials.username`.
+    pub username: String,
+    /// The content of the file at `credentials.password.file`.
+    pub password: Secret,
+}
+
+/// A clip on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    /// The clip. Where files were checked, without symbolic links.
+    pub path: PathBuf,
+}
+
+/// How objects are found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectorSettings {
+    /// `detector.model`: a name from [`crate::Catalogue::models`].
+    pub model: String,
+    /// `detector.min_score`: detections that are less sure than this are dropped, 0..1.
+    pub min_score: f32,
+}
+
+/// Where picture points lie on the street; as many of the one as of the other, four to eight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ground {
+    /// Points in the picture.
+    pub image: Vec<PointInImage>,
+    /// The same points on the street, in metres from an origin and along axes of the user's choice.
+    pub metres: Vec<[f64; 2]>,
+}
+
+/// One entry under `operators`.
+pub struct NamedOperator {
+    /// The operator's name.
+    pub name: &'static str,
+    /// The operator itself, ready to run, with the counters that it feeds.
+    pub configured: Configured,
+}
+
+impl fmt::Debug for NamedOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamedOperator")
+            .field("name", &self.name)
+            .field("cells", &self.configured.cells)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How counts are anonymised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrivacySettings {
+    /// `privacy.profile`.
+    pub profile: Profile,
+    /// `privacy.bins`.
+    pub bins: Bins,
+}
+
+/// Which rules apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// `strict`: every count in bins of 15 minutes or more.
+    Strict,
+    /// `standard`: vehicles are counted exactly, in bins of a minute or more.
+    Standard,
+}
+
+/// Over how long a time counts are summed. Every bin divides a day evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bins {
+    /// `privacy.bins.person`.
+    pub person: Duration,
+    /// `privacy.bins.bicycle`.
+    pub bicycle: Duration,
+    /// `privacy.bins.vehicle`: for every other class.
+    pub vehicle: Duration,
+}
+
+impl Bins {
+    /// The bin for counts of `class`.
+    pub fn of(&self, class: Class) -> Duration {
+        match class {
+            Class::Person => self.person,
+            Class::Bicycle => self.bicycle,
+            Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other => self.vehicle,
+        }
+    }
+}

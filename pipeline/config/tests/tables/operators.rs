@@ -1,0 +1,92 @@
+//! Two operators that are configured like real ones and do nothing.
+
+use kerbside_core::detection::Class;
+use kerbside_core::finding::{Cell, Direction, Findings, Measure};
+use kerbside_core::geometry::SiteId;
+use kerbside_core::observation::Observation;
+use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
+use kerbside_core::time::MediaTime;
+use kerbside_core::tree::Reader;
+
+const CLASSES: OptionDoc = OptionDoc { name: "classes", takes: "classes", meaning: "What is counted." };
+
+pub(crate) const TABLE: [OperatorSpec; 2] = [
+    OperatorSpec {
+        name: "count_line",
+        summary: "Counts crossings.",
+        manual: "",
+        options: &[
+            OptionDoc { name: "line", takes: "a line", meaning: "Where." },
+            CLASSES,
+            OptionDoc { name: "hysteresis", takes: "box heights", meaning: "How far." },
+        ],
+        example: "",
+        configure: count_line,
+    },
+    OperatorSpec {
+        name: "measure_occupancy",
+        summary: "Measures occupancy.",
+        manual: "",
+        options: &[OptionDoc { name: "zone", takes: "a zone", meaning: "Where." }, CLASSES],
+        example: "",
+        configure: measure_occupancy,
+    },
+];
+
+struct Idle;
+
+impl Operator for Idle {
+    fn observe(&mut self, _: &Observation<'_>, _: &mut Findings) {}
+    fn advance(&mut self, _: MediaTime, _: &mut Findings) {}
+    fn finish(&mut self, _: &mut Findings) {}
+}
+
+/// Stops at the first problem, before it has asked for all of its options.
+fn count_line(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
+    let field = reader.required("line")?;
+    let line = surroundings.geometry.line(field.text()?);
+    if line.is_none() {
+        field
+            .problem("there is no such line", format!("lines: {}", surroundings.geometry.line_names().join(", ")));
+    }
+    if let Some(field) = reader.optional("hysteresis") {
+        field.number(0.0..=1.0, "box heights")?;
+    }
+    let (site, _) = line?;
+    configured(reader, surroundings, site, Measure::CrossingCount, &[Direction::Forward, Direction::Backward])
+}
+
+fn measure_occupancy(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
+    let field = reader.required("zone")?;
+    let zone = surroundings.geometry.zone(field.text()?);
+    if zone.is_none() {
+        field
+            .problem("there is no such zone", format!("zones: {}", surroundings.geometry.zone_names().join(", ")));
+    }
+    let (site, _) = zone?;
+    configured(reader, surroundings, site, Measure::OccupancyTime, &[Direction::None])
+}
+
+fn configured(
+    reader: &Reader<'_>,
+    surroundings: Surroundings<'_>,
+    site: SiteId,
+    measure: Measure,
+    directions: &[Direction],
+) -> Option<Configured> {
+    let mut classes = surroundings.classes.to_vec();
+    if let Some(field) = reader.optional("classes") {
+        classes.clear();
+        for item in field.list()? {
+            let class =
+                item.text().and_then(Class::from_name).filter(|class| surroundings.classes.contains(class));
+            if class.is_none() {
+                item.problem("the camera does not look for this class", "a class of the camera");
+            }
+            classes.push(class?);
+        }
+    }
+    let cell = |class, direction| Cell { site, measure, class, direction, bucket: 0 };
+    let cells = classes.iter().flat_map(|class| directions.iter().map(move |direction| cell(*class, *direction)));
+    Some(Configured { operator: Box::new(Idle), cells: cells.collect() })
+}
