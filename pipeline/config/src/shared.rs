@@ -43,7 +43,7 @@ impl Shared {
     pub(crate) fn overlaid(&self, reader: &Reader<'_>, catalogue: &Catalogue<'_>) -> Self {
         let mut settings = self.clone();
         if let Some(fps) =
-            reader.optional("analyse_fps").and_then(|field| field.number(0.2..=60.0, "frames per second"))
+            reader.optional("analyse_fps").and_then(|field| field.number(1.0..=60.0, "frames per second"))
         {
             settings.analyse_fps = fps;
         }

@@ -17,6 +17,13 @@ use tracing::warn;
 use crate::analysis::{Analysis, Seen};
 use crate::pool::{Answer, Ask, Failure};
 
+/// The stages of a detection, as metrics name them.
+const DETECTION: [(Stage, kerbside_models::Stage); 3] = [
+    (Stage::Input, kerbside_models::Stage::Input),
+    (Stage::Network, kerbside_models::Stage::Network),
+    (Stage::Head, kerbside_models::Stage::Head),
+];
+
 /// What a lane tells the release stage about one frame.
 pub(crate) struct Report {
     /// The camera's place in the configuration.
@@ -93,9 +100,9 @@ impl Lane {
             last = Some((frame.sequence, frame.media_time, frame.wall_time));
             let report = match outcome {
                 Ok(timings) => {
-                    self.metrics.stage(Stage::Input).observe(timings.input);
-                    self.metrics.stage(Stage::Network).observe(timings.network);
-                    self.metrics.stage(Stage::Head).observe(timings.head);
+                    for (stage, of_detection) in DETECTION {
+                        self.metrics.stage(stage).observe(timings.of(of_detection));
+                    }
                     self.analyse(&frame, &detections, scene)
                 }
                 Err(failure) => self.give_up(&frame, failure),

@@ -30,6 +30,7 @@ mod status;
 mod tracks;
 
 pub use error::RuntimeError;
+pub use kerbside_ingest::{ClipInfo, probe as clip_info};
 pub use node::{Node, NodeOptions};
 pub use replay::{Progress, Replay, ReplayOptions, ReplayOutcome};
 pub use tracks::TrackRow;

@@ -7,11 +7,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use kerbside_channel::{Receiver, Sender, WhenFull, edge};
 use kerbside_core::detection::Detection;
 use kerbside_core::frame::Frame;
-use kerbside_models::{Detector, InferenceError, Model, Timings};
+use kerbside_models::{Detector, InferenceError, Model, Stage};
 use kerbside_telemetry::Telemetry;
 
 use crate::error::{RuntimeError, spawn};
@@ -24,6 +25,16 @@ pub(crate) struct Ask {
     /// An empty list whose memory is reused.
     pub(crate) detections: Vec<Detection>,
     pub(crate) reply: Sender<Answer>,
+}
+
+/// How long each stage of one detection took, in the order of [`Stage::ALL`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timings([Duration; Stage::ALL.len()]);
+
+impl Timings {
+    pub(crate) fn of(&self, stage: Stage) -> Duration {
+        self.0[stage as usize]
+    }
 }
 
 /// The same frame, looked at.
@@ -79,7 +90,7 @@ fn work(queue: &Receiver<Ask>, models: &[Arc<Model>]) {
     let mut detectors: Vec<Box<dyn Detector>> = models.iter().map(Model::detector).collect();
     while let Some(Ask { model, frame, mut detections, reply }) = queue.receive() {
         let detector = &mut detectors[model];
-        let outcome = catch_unwind(AssertUnwindSafe(|| detector.detect(&frame, &mut detections)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| detect(&mut **detector, &frame, &mut detections)));
         let outcome = match outcome {
             Ok(outcome) => outcome.map_err(Failure::from),
             Err(_) => {
@@ -91,4 +102,19 @@ fn work(queue: &Receiver<Ask>, models: &[Arc<Model>]) {
         // A lane that is gone no longer wants its answer.
         let _ = reply.send(Answer { frame, detections, outcome });
     }
+}
+
+fn detect(
+    detector: &mut dyn Detector,
+    frame: &Frame,
+    detections: &mut Vec<Detection>,
+) -> Result<Timings, InferenceError> {
+    let mut timings = Timings::default();
+    let mut since = Instant::now();
+    detector.detect_in_stages(frame, detections, &mut |stage| {
+        let now = Instant::now();
+        timings.0[stage as usize] = now.duration_since(since);
+        since = now;
+    })?;
+    Ok(timings)
 }

@@ -166,6 +166,7 @@ impl Replay {
 struct Releasing {
     release: Release,
     batches: Vec<ReleasedBatch>,
+    start: WallTime,
     health_from: WallTime,
     now: WallTime,
     frames: u64,
@@ -177,6 +178,7 @@ impl Releasing {
         Self {
             release,
             batches: Vec::new(),
+            start,
             health_from: start.bin_start(HEALTH_SPAN),
             now: start,
             frames: 0,
@@ -238,7 +240,9 @@ impl Releasing {
     /// One health row: what a replay measures of itself must be the same every time, so memory, latency
     /// and the host are left out.
     fn health(&mut self, to: WallTime) -> Result<(), RuntimeError> {
-        let fps = (self.frames - self.frames_before) as f32 / HEALTH_SPAN.as_secs_f32();
+        // The clip may begin or end within the minute.
+        let seen = to.min(self.now).since(self.health_from.max(self.start)).as_secs_f32();
+        let fps = (self.frames - self.frames_before) as f32 / seen.max(1.0);
         let sample = HealthSample {
             fps_in: Some(fps),
             fps_proc: Some(fps),

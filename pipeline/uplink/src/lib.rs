@@ -1,1 +1,45 @@
-//! To be written.
+//! The spool: released rows on disk, safe against crashes, and the ways to read them back.
+//!
+//! - [`Spool`] appends sealed batches to segments of checksummed frames, one folder a table, and syncs
+//!   them in groups. It takes nothing but [`kerbside_release::ReleasedBatch`].
+//! - [`Reader`] and [`Follower`] give the rows of a spool, a segment or a table file back, with
+//!   everything that is damaged or missing as an item of its own.
+//! - [`rows`] shows the rows of a batch as plain values.
+//! - [`write_tables`] writes the released tables of a replay as Arrow IPC files.
+//!
+//! Invariants
+//! - A row that was synced is read back after a crash. What is torn is reported, never read as data.
+//! - No byte is decoded before its checksum was found right; the checksum covers the length too.
+//! - Row numbers are never used twice within an epoch. Where they cannot be trusted a new epoch begins.
+//! - A row that is dropped is counted.
+//!
+//! Units: bytes; little-endian throughout. Threads: none; one process at a time writes, any number read.
+//! Clocks: none; time comes in as a parameter.
+//!
+//! What it deliberately does not do, so far: send anything.
+
+#![forbid(unsafe_code)]
+
+mod codec;
+mod disk;
+mod epoch;
+mod error;
+mod follow;
+mod format;
+mod read;
+mod rows;
+mod scan;
+mod segment;
+mod spool;
+mod stream;
+mod table_file;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Damage, Gap, ReadError, SpoolError};
+pub use follow::Follower;
+pub use kerbside_release::ReleasedBatch;
+pub use read::{Item, Reader};
+pub use rows::{Value, column_names, rows};
+pub use spool::{Recovery, Spool, SpoolSettings, SpoolStatus};
+pub use table_file::write_tables;

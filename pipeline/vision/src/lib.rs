@@ -1,1 +1,22 @@
-//! To be written.
+//! Pixel work on shared frames: a detector's input and the statistics of the scene.
+//!
+//! Everything here reads the planes that the decoder wrote, row stride included, and copies none of
+//! them: [`input::InputWriter`] samples them straight into the network's input tensor, and
+//! [`scene_statistics`] shows them to OpenCV through a header over the borrowed bytes.
+//!
+//! Invariants: no OpenCV type in a public signature; results depend on the visible pixels alone, never on
+//! what lies between the end of a row and the stride. Units: pixels, luma 0..255.
+//! Threads: none of its own; OpenCV is told to use none either, since the runtime's pools already fill
+//! the machine. Not here: detection, tracking, and any copy of a picture that outlives a call.
+
+#![deny(unsafe_code)]
+
+mod error;
+pub mod input;
+#[allow(unsafe_code)]
+mod luma_mat;
+pub mod placement;
+mod statistics;
+
+pub use error::VisionError;
+pub use statistics::scene_statistics;

@@ -9,7 +9,7 @@ use kerbside_core::frame::{
     ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat,
 };
 use kerbside_core::time::{MediaTime, WallTime};
-use kerbside_models::{Model, Timings};
+use kerbside_models::{Model, Stage};
 use serde::Serialize;
 
 use crate::Outcome;
@@ -100,12 +100,13 @@ impl Detect {
         }
         let elapsed = since.elapsed();
 
-        let column = |pick: fn(&(Duration, Timings)) -> Duration| {
+        let column = |pick: &dyn Fn(&Times) -> Duration| {
             let mut times: Vec<f64> = timed.iter().map(|row| pick(row).as_secs_f64() * 1e3).collect();
             times.sort_by(f64::total_cmp);
             times
         };
-        let total = column(|row| row.0);
+        let stage = |stage: Stage| median(&column(&|row| row[stage as usize]));
+        let total = column(&|row| row.iter().sum());
         let (height, width) = model.input_shape(self.shape);
         let frames = f64::from(self.runs + WARM_UP) * f64::from(self.threads);
         let measured = Measured {
@@ -118,9 +119,9 @@ impl Detect {
             load_ms: load.as_secs_f64() * 1e3,
             median_ms: median(&total),
             min_ms: total.first().copied().unwrap_or_default(),
-            input_median_ms: median(&column(|row| row.1.input)),
-            network_median_ms: median(&column(|row| row.1.network)),
-            head_median_ms: median(&column(|row| row.1.head)),
+            input_median_ms: stage(Stage::Input),
+            network_median_ms: stage(Stage::Network),
+            head_median_ms: stage(Stage::Head),
             frames_per_second: frames / elapsed.as_secs_f64(),
         };
         if self.json {
@@ -151,15 +152,23 @@ impl Detect {
     }
 }
 
-fn time(model: &Arc<Model>, frame: &Frame, runs: u32) -> anyhow::Result<Vec<(Duration, Timings)>> {
+/// How long each stage of one detection took.
+type Times = [Duration; Stage::ALL.len()];
+
+fn time(model: &Arc<Model>, frame: &Frame, runs: u32) -> anyhow::Result<Vec<Times>> {
     let mut detector = model.detector();
     let mut detections = Vec::new();
     let mut timed = Vec::new();
     for run in 0..WARM_UP + runs {
-        let since = Instant::now();
-        let timings = detector.detect(frame, &mut detections)?;
+        let mut times = Times::default();
+        let mut since = Instant::now();
+        detector.detect_in_stages(frame, &mut detections, &mut |stage| {
+            let now = Instant::now();
+            times[stage as usize] = now.duration_since(since);
+            since = now;
+        })?;
         if run >= WARM_UP {
-            timed.push((since.elapsed(), timings));
+            timed.push(times);
         }
     }
     Ok(timed)

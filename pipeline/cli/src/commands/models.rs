@@ -43,37 +43,35 @@ impl Models {
 fn list(models: &ModelsArgument) -> anyhow::Result<Outcome> {
     let folder = models.open(None)?;
     let mut text = String::new();
-    for manifest in folder.manifests() {
-        writeln!(
-            text,
-            "{}  version {}, {} head, long side {}, licence {}, {:.1} MB",
-            manifest.name,
-            manifest.version,
-            manifest.head.name(),
-            manifest.input.long_side,
-            manifest.license,
-            manifest.size_bytes as f64 / 1e6
-        )?;
+    let mut sound = true;
+    for (name, manifest) in folder.manifests() {
+        match manifest {
+            Ok(manifest) => writeln!(
+                text,
+                "{name}  {}, {} head, pictures scaled to {} pixels, {:.1} MB, licence {}",
+                manifest.id(),
+                manifest.head.name(),
+                manifest.input.default_long_side,
+                manifest.size_bytes as f64 / 1e6,
+                manifest.license
+            )?,
+            Err(error) => {
+                complain(&format!("{name}: {:#}", anyhow::Error::from(error)));
+                sound = false;
+            }
+        }
     }
     say(&text)?;
-    let flaws = folder.problems();
-    for flaw in flaws {
-        complain(&flaw.to_string());
-    }
-    Ok(if flaws.is_empty() { Outcome::Done } else { Outcome::Refused })
+    Ok(if sound { Outcome::Done } else { Outcome::Refused })
 }
 
 fn verify(name: Option<String>, models: &ModelsArgument) -> anyhow::Result<Outcome> {
     let folder = models.open(None)?;
     let mut sound = true;
-    for flaw in folder.problems() {
-        complain(&flaw.to_string());
-        sound = false;
-    }
     let names = name.map_or_else(|| folder.names(), |name| vec![name]);
     for name in names {
         match folder.verify(&name).and_then(|verified| folder.load(&name).map(|_| verified)) {
-            Ok(verified) => say(&format!("{name}: ok, {} bytes, sha256 {}\n", verified.size, verified.sha256))?,
+            Ok(verified) => say(&format!("{name}: ok, {} bytes, sha256 {}\n", verified.size_bytes, verified.sha256))?,
             Err(error) => {
                 complain(&format!("{:#}", anyhow::Error::from(error)));
                 sound = false;

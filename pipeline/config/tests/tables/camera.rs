@@ -193,25 +193,25 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "analyse_fps: 0.1",
         &[
-            "plaza.yaml:1:14: analyse_fps: 0.1 is out of range; a number of frames per second from 0.2 to 60 is expected",
+            "plaza.yaml:1:14: analyse_fps: 0.1 is out of range; a number of frames per second from 1 to 60 is expected",
         ],
     ),
     (
         "analyse_fps: .nan",
         &[
-            "plaza.yaml:1:14: analyse_fps: '.nan' is not a number; a number of frames per second from 0.2 to 60 is expected",
+            "plaza.yaml:1:14: analyse_fps: '.nan' is not a number; a number of frames per second from 1 to 60 is expected",
         ],
     ),
     (
         "analyse_fps: '10'",
         &[
-            "plaza.yaml:1:14: analyse_fps: '10' is in quotes, so it is text; a number of frames per second from 0.2 to 60 is expected",
+            "plaza.yaml:1:14: analyse_fps: '10' is in quotes, so it is text; a number of frames per second from 1 to 60 is expected",
         ],
     ),
     (
         "analyse_fps: 10fps",
         &[
-            "plaza.yaml:1:14: analyse_fps: '10fps' is not a number; a number of frames per second from 0.2 to 60 is expected",
+            "plaza.yaml:1:14: analyse_fps: '10fps' is not a number; a number of frames per second from 1 to 60 is expected",
         ],
     ),
     (
@@ -421,7 +421,7 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "analyse_fps: 0\nclasses: [dog]\nsource: ftp://x\nprivacy: {profile: lax}\noperators: {fly: [{}]}",
         &[
-            "plaza.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 0.2 to 60 is expected",
+            "plaza.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "plaza.yaml:2:11: classes[0]: there is no class 'dog'; allowed are person, bicycle, motorcycle, car, bus, truck, other",
             "plaza.yaml:3:9: source: 'ftp:' is not a kind of source; rtsp://HOST/PATH, rtsps://HOST/PATH or the path of a clip is expected",
             "plaza.yaml:4:20: privacy.profile: 'lax' is unknown; allowed are strict, standard",

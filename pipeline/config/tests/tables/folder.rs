@@ -145,7 +145,7 @@ const CASES: &[Case] = &[
             PLAZA,
         ],
         expected: &[
-            "DIR/node.yaml:3:16: defaults.analyse_fps: 100 is out of range; a number of frames per second from 0.2 to 60 is expected",
+            "DIR/node.yaml:3:16: defaults.analyse_fps: 100 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/node.yaml:4:21: defaults.detector.model: there is no model 'yolo'; allowed are nanodet-g, tram-9",
             "DIR/node.yaml:5:3: defaults.source: unknown key; allowed are analyse_fps, classes, detector, privacy",
             "DIR/node.yaml:6:48: defaults.privacy.bins.vehicle: bins of 7m do not divide a day evenly; a bin that fits into 24h without a rest is expected, such as 15m, 20m, 30m or 1h",
@@ -232,8 +232,8 @@ const CASES: &[Case] = &[
         ],
         expected: &[
             "DIR/cameras/a.yaml:1:11: classes[0]: there is no class 'dog'; allowed are person, bicycle, motorcycle, car, bus, truck, other",
-            "DIR/cameras/a.yaml:2:14: analyse_fps: 0 is out of range; a number of frames per second from 0.2 to 60 is expected",
-            "DIR/cameras/b.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 0.2 to 60 is expected",
+            "DIR/cameras/a.yaml:2:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
+            "DIR/cameras/b.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/node.yaml:1:1: the key 'name' is missing; it is required",
             "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, metrics, models, name, spool",
         ],

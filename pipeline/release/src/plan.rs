@@ -1,0 +1,63 @@
+//! What the release stage is told once, when it is built.
+
+use std::time::Duration;
+
+use kerbside_core::detection::Class;
+use kerbside_core::finding::Cell;
+
+/// Who sends the rows.
+#[derive(Clone, Debug)]
+pub struct NodeIdentity {
+    /// The node's name.
+    pub node: String,
+    /// The version of the software, for `health.v1`.
+    pub software: String,
+    /// Which revision of the configuration is running.
+    pub config_revision: u32,
+}
+
+/// What is released of one camera.
+#[derive(Clone, Debug)]
+pub struct CameraPlan {
+    /// The camera's name.
+    pub camera: String,
+    /// The id of the detector's manifest.
+    pub model: String,
+    /// The names of its lines and zones; a `SiteId` is a place in this list.
+    pub sites: Vec<String>,
+    /// Every counter that its operators can feed. The same cell from two operators is one cell.
+    pub cells: Vec<Cell>,
+    /// How long its bins are.
+    pub bins: Bins,
+}
+
+/// The length of a bin by class. Bins are aligned to the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bins {
+    /// Of counts of people on foot.
+    pub person: Duration,
+    /// Of counts of bicycles.
+    pub bicycle: Duration,
+    /// Of all other counts.
+    pub vehicle: Duration,
+}
+
+impl Bins {
+    /// The bin's length for `class`.
+    pub fn of(&self, class: Class) -> Duration {
+        match class {
+            Class::Person => self.person,
+            Class::Bicycle => self.bicycle,
+            Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other => self.vehicle,
+        }
+    }
+}
+
+/// Where a table's row numbers continue. The spool knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamPosition {
+    /// The incarnation of the spool.
+    pub epoch: u32,
+    /// The number that the next row gets.
+    pub next_seq: u64,
+}

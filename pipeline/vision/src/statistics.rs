@@ -1,0 +1,165 @@
+//! What the picture as a whole looks like: brightness, contrast and sharpness of its luma, by OpenCV.
+//!
+//! A covered, blinded, defocused or frozen camera shows in these three numbers over time. They are taken
+//! from a reduced picture: the luma plane is halved (each pixel the mean of four) until it is at most
+//! [`MAX_WIDTH`] pixels wide. That costs a fraction of a millisecond, keeps sensor noise out of the sharpness,
+//! and makes the sharpness of two resolutions comparable, since an edge is then as wide in both.
+
+use std::sync::Once;
+
+use kerbside_core::frame::Frame;
+use kerbside_core::observation::SceneStatistics;
+use opencv::core::{
+    BORDER_DEFAULT, CV_16S, Mat, Rect, Scalar, Size, ToInputArray, mean_std_dev_def, set_num_threads,
+};
+use opencv::imgproc::{INTER_AREA, laplacian, resize};
+use opencv::prelude::MatTraitConst;
+
+use crate::VisionError;
+use crate::luma_mat::LumaMat;
+
+/// The width up to which the luma plane is halved, in pixels. 768 becomes 384, 1280 320, 1920 480, 3840 480.
+const MAX_WIDTH: i32 = 480;
+
+/// Measures the whole picture's luma. Reads the plane in place.
+pub fn scene_statistics(frame: &Frame) -> Result<SceneStatistics, VisionError> {
+    use_no_threads()?;
+    let luma = LumaMat::over(frame).map_err(|error| failed("wrapping the luma plane", error))?;
+    let mut reduced: Option<Mat> = None;
+    let (mut columns, mut rows) = (luma.as_mat().cols(), luma.as_mat().rows());
+    while columns > MAX_WIDTH && rows >= 2 {
+        (columns, rows) = (columns / 2, rows / 2);
+        reduced = Some(halve(reduced.as_ref().unwrap_or(luma.as_mat()), columns, rows)?);
+    }
+    let picture = reduced.as_ref().unwrap_or(luma.as_mat());
+    let (luma_mean, luma_deviation) = mean_and_deviation(picture)?;
+    let mut edges = Mat::default();
+    laplacian(picture, &mut edges, CV_16S, 1, 1.0, 0.0, BORDER_DEFAULT)
+        .map_err(|error| failed("the Laplacian", error))?;
+    let (_, edge_deviation) = mean_and_deviation(&edges)?;
+    Ok(SceneStatistics {
+        luma_mean: luma_mean as f32,
+        luma_deviation: luma_deviation as f32,
+        sharpness: (edge_deviation * edge_deviation) as f32,
+    })
+}
+
+/// Halves the source to `columns` × `rows`. An odd last row or column is left out: only whole blocks of
+/// 2×2 take OpenCV's fast path.
+fn halve(source: &Mat, columns: i32, rows: i32) -> Result<Mat, VisionError> {
+    let whole_blocks = Rect::new(0, 0, 2 * columns, 2 * rows);
+    let source = Mat::roi(source, whole_blocks).map_err(|error| failed("cutting an odd edge", error))?;
+    let mut half = Mat::default();
+    resize(&source, &mut half, Size::new(columns, rows), 0.0, 0.0, INTER_AREA)
+        .map_err(|error| failed("halving the luma plane", error))?;
+    Ok(half)
+}
+
+fn mean_and_deviation(picture: &impl ToInputArray) -> Result<(f64, f64), VisionError> {
+    let (mut mean, mut deviation) = (Scalar::default(), Scalar::default());
+    mean_std_dev_def(picture, &mut mean, &mut deviation)
+        .map_err(|error| failed("mean and standard deviation", error))?;
+    Ok((mean[0], deviation[0]))
+}
+
+/// OpenCV would start a thread for every core at its first large call. The setting is the process's.
+fn use_no_threads() -> Result<(), VisionError> {
+    static ONCE: Once = Once::new();
+    let mut result = Ok(());
+    ONCE.call_once(|| result = set_num_threads(1));
+    result.map_err(|error| failed("giving up its threads", error))
+}
+
+fn failed(step: &'static str, error: opencv::Error) -> VisionError {
+    VisionError::OpenCv { step, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use kerbside_core::frame::{ColourMatrix, ColourRange, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+    use kerbside_core::time::{MediaTime, WallTime};
+
+    use super::*;
+
+    fn frame(width: u32, height: u32, spare: usize, luma: impl Fn(usize, usize) -> u8) -> Frame {
+        let size = PictureSize { width, height };
+        // What lies beyond the rows' ends is white, so that reading it would show.
+        let mut planes = OwnedPlanes::flat(size, PixelFormat::I420, 255, spare);
+        let (bytes, stride) = &mut planes.planes[0];
+        for y in 0..height as usize {
+            for x in 0..width as usize {
+                bytes[y * *stride + x] = luma(x, y);
+            }
+        }
+        let header = FrameHeader {
+            sequence: 0,
+            run: 0,
+            media_time: MediaTime::ZERO,
+            wall_time: WallTime::UNIX_EPOCH,
+            arrived: Instant::now(),
+            size,
+            format: PixelFormat::I420,
+            matrix: ColourMatrix::Bt601,
+            range: ColourRange::Limited,
+        };
+        Frame::new(header, Arc::new(planes)).unwrap()
+    }
+
+    /// The definition, in floating point and without OpenCV, for pictures that are not reduced.
+    fn by_definition(frame: &Frame) -> SceneStatistics {
+        let (width, height) = (frame.size.width as usize, frame.size.height as usize);
+        let at = |x: i64, y: i64| {
+            // Mirrored at the border pixel: gfedcb|abcdefgh|gfedcba.
+            let mirrored = |i: i64, n: i64| if n == 1 { 0 } else { (n - 1) - ((n - 1) - i.abs()).abs() };
+            let (x, y) = (mirrored(x, width as i64), mirrored(y, height as i64));
+            f64::from(frame.luma().row(y as usize, width)[x as usize])
+        };
+        let moments = |values: &[f64]| {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64)
+        };
+        let places = || (0..height as i64).flat_map(|y| (0..width as i64).map(move |x| (x, y)));
+        let (mean, variance) = moments(&places().map(|(x, y)| at(x, y)).collect::<Vec<_>>());
+        let laplacian = |(x, y)| at(x - 1, y) + at(x + 1, y) + at(x, y - 1) + at(x, y + 1) - 4.0 * at(x, y);
+        let (_, sharpness) = moments(&places().map(laplacian).collect::<Vec<_>>());
+        SceneStatistics {
+            luma_mean: mean as f32,
+            luma_deviation: variance.sqrt() as f32,
+            sharpness: sharpness as f32,
+        }
+    }
+
+    #[test]
+    fn statistics_are_those_of_the_definition() {
+        for (width, height, spare) in [(480, 270, 0), (33, 17, 31), (2, 2, 5), (1, 9, 3), (1, 1, 0)] {
+            let frame = frame(width, height, spare, |x, y| (x * 37 + y * y * 11 + x * y) as u8);
+            let (found, expected) = (scene_statistics(&frame).unwrap(), by_definition(&frame));
+            for (found, expected) in [
+                (found.luma_mean, expected.luma_mean),
+                (found.luma_deviation, expected.luma_deviation),
+                (found.sharpness, expected.sharpness),
+            ] {
+                assert!(
+                    (found - expected).abs() <= 1e-4 * expected.abs().max(1.0),
+                    "{width}x{height}: {found} {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn large_pictures_are_reduced_by_halves() {
+        // Blocks of 4×4 make blocks of 1×1 of the picture at a quarter of its size.
+        let checks =
+            |side: usize| move |x: usize, y: usize| if (x / side + y / side).is_multiple_of(2) { 80 } else { 120 };
+        let large = scene_statistics(&frame(1921, 1083, 7, checks(4))).unwrap();
+        let small = scene_statistics(&frame(480, 270, 0, checks(1))).unwrap();
+        assert_eq!(large, small);
+        assert!(small.sharpness > 1000.0);
+        let flat = scene_statistics(&frame(1921, 1083, 7, |_, _| 50)).unwrap();
+        assert_eq!(flat, SceneStatistics { luma_mean: 50.0, luma_deviation: 0.0, sharpness: 0.0 });
+    }
+}
