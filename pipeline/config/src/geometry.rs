@@ -116,7 +116,8 @@ fn corners(field: &Field<'_>) -> Option<Vec<PointInImage>> {
     let corners = points(&items, point)?;
     let path = |corner: usize| format!("{}[{corner}]", field.path());
     let rule = "neighbouring corners differ and no edge touches or crosses another";
-    match polygon::fault(&corners)? {
+    let Some(fault) = polygon::fault(&corners) else { return Some(corners) };
+    match fault {
         Fault::Repeated(corner) => items.get(corner)?.problem("the corner is where the one before it is", rule),
         Fault::Crossing(first, second) => items.get(second)?.problem(
             format!(

@@ -29,6 +29,10 @@ impl Control {
         self.wake();
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
     pub(crate) fn stall(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
         self.wake();
@@ -73,7 +77,7 @@ impl Playlist {
 
 /// Pushes the playlist until it ends, the stream is closed or the server stops.
 pub(crate) fn feed(source: &gst_app::AppSrc, playlist: &Playlist, control: &Control, closed: &AtomicBool) {
-    let ended = || control.stopped.load(Ordering::Acquire) || closed.load(Ordering::Acquire);
+    let ended = || control.is_stopped() || closed.load(Ordering::Acquire);
     // The stream's clock runs from the moment in which its pipeline plays.
     let zero = loop {
         if ended() {

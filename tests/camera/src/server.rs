@@ -88,7 +88,7 @@ pub struct CameraServer {
     names: Vec<String>,
     server: rtsp::RTSPServer,
     listening: glib::Source,
-    events: glib::MainLoop,
+    events: glib::MainContext,
     events_thread: Option<JoinHandle<()>>,
     control: Arc<Control>,
     feeders: Arc<Mutex<Vec<JoinHandle<()>>>>,
@@ -129,20 +129,24 @@ impl CameraServer {
         let listening = server.create_source(gio::Cancellable::NONE).map_err(refused)?;
         listening.attach(Some(&context));
         let port = u16::try_from(server.bound_port()).unwrap_or(options.port);
-        let events = glib::MainLoop::new(Some(&context), false);
         let events_thread = std::thread::Builder::new()
             .name("rtsp/events".to_owned())
             .spawn({
-                let events = events.clone();
+                let (context, control) = (context.clone(), Arc::clone(&control));
                 move || {
-                    let run = context.with_thread_default(|| events.run());
+                    // Not glib's own loop: to quit that before its thread has come to run it has no effect.
+                    let run = context.with_thread_default(|| {
+                        while !control.is_stopped() {
+                            context.iteration(true);
+                        }
+                    });
                     run.expect("nobody else owns the server's own context");
                 }
             })
             .map_err(CameraError::Thread)?;
         let scheme = if options.tls.is_some() { "rtsps" } else { "rtsp" };
         let events_thread = Some(events_thread);
-        Ok(Self { port, scheme, names, server, listening, events, events_thread, control, feeders })
+        Ok(Self { port, scheme, names, server, listening, events: context, events_thread, control, feeders })
     }
 
     /// The port that the server listens on.
@@ -176,7 +180,7 @@ impl CameraServer {
         self.listening.destroy();
         self.control.stop();
         self.disconnect_clients();
-        self.events.quit();
+        self.events.wakeup();
         // A panic there has been printed; here is nothing left to save.
         let _ = events_thread.join();
         let feeders = std::mem::take(&mut *self.feeders.lock().unwrap_or_else(PoisonError::into_inner));

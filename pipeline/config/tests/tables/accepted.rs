@@ -11,7 +11,7 @@ use kerbside_config::{
 };
 use kerbside_core::detection::Class;
 use kerbside_core::error::{Classified, ErrorKind};
-use kerbside_core::geometry::SiteId;
+use kerbside_core::geometry::{PointInImage, SiteId};
 
 use super::{completed, parse, with_catalogue};
 
@@ -213,6 +213,27 @@ fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
     let folder = site("\u{FEFF}name: kerb-1\r\ndetect:\r\n  threads: 2\r\n", &[("plaza", "")]);
     let node = read(folder.path()).node;
     assert_eq!((node.name.as_str(), node.detect_threads), ("kerb-1", 2));
+}
+
+#[test]
+fn lines_and_zones_are_what_the_file_says() {
+    let points = |points: &[(f32, f32)]| points.iter().map(|&(x, y)| PointInImage { x, y }).collect::<Vec<_>>();
+    let path = deploy().join("examples/campus-path.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let geometry = "geometry:\n  lines:\n    crossing: {from: [0.1, 0.62], to: [0.88, 0.55]}\n  zones:\n    \
+                    square: {polygon: [[0.1, 0.4], [0.9, 0.35], [0.95, 0.9], [0.5, 0.5]]}\n";
+    let camera = parse(&completed(geometry)).unwrap_or_else(|error| panic!("{error}"));
+    let (_, zone) = camera.geometry.zone("square").unwrap();
+    assert_eq!(zone.corners, points(&[(0.1, 0.4), (0.9, 0.35), (0.95, 0.9), (0.5, 0.5)]));
+    let (_, line) = camera.geometry.line("crossing").unwrap();
+    assert_eq!([line.from, line.to], points(&[(0.1, 0.62), (0.88, 0.55)])[..]);
+
+    let example = with_catalogue(|catalogue| load_camera(&path, catalogue)).unwrap();
+    let (_, zone) = example.geometry.zone("square").unwrap();
+    for corner in &zone.corners {
+        let written = format!("[{:.2}, {:.2}]", corner.x, corner.y);
+        assert!(text.contains(&written), "{written} is not in the file");
+    }
 }
 
 #[test]
