@@ -37,7 +37,7 @@ const ONCE_LIMIT: Duration = Duration::from_secs(150);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(once: bool) -> anyhow::Result<()> {
-    run_command(&mut cargo(&["build", "--locked", "--package", "kerbside", "--package", "kerbside-camera"]))?;
+    run_command(&mut cargo(&["build", "--workspace", "--locked"]))?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
@@ -164,7 +164,8 @@ impl Demo {
 
     /// All rows that are on disk once the node has stopped.
     fn read_all(&self) -> anyhow::Result<Tally> {
-        let output = kerbside().arg("events").arg(self.folder.join("spool")).args(["--format", "json"]).output()?;
+        let output =
+            kerbside().arg("events").arg(self.folder.join("spool")).args(["--format", "json"]).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut tally = Tally::default();
         for line in String::from_utf8(output.stdout)?.lines() {
@@ -230,14 +231,12 @@ fn start_cameras(folder: &Path, once: bool) -> anyhow::Result<(Program, Vec<Stri
         command.arg("--once");
     }
     let log = fs::File::create(folder.join("camera.log"))?;
-    let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(log).spawn().context("kerbside-camera")?;
+    let mut child =
+        command.process_group(0).stdout(Stdio::piped()).stderr(log).spawn().context("kerbside-camera")?;
     let lines = BufReader::new(child.stdout.take().context("kerbside-camera has no output")?).lines();
     let program = Program { name: "kerbside-camera", child };
-    let urls: Vec<String> = lines
-        .map_while(Result::ok)
-        .filter(|line| line.starts_with("rtsp://"))
-        .take(CAMERAS.len())
-        .collect();
+    let urls: Vec<String> =
+        lines.map_while(Result::ok).filter(|line| line.starts_with("rtsp://")).take(CAMERAS.len()).collect();
     ensure!(
         urls.len() == CAMERAS.len(),
         "kerbside-camera did not start; see {}",

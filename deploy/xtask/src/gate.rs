@@ -8,7 +8,7 @@ pub(crate) fn ci() -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))?;
     // The tests start the real programs.
-    run(&mut cargo(&["build", "--locked", "--package", "kerbside", "--package", "kerbside-camera"]))?;
+    run(&mut cargo(&["build", "--workspace", "--locked"]))?;
     if works(&mut cargo(&["nextest", "--version"])) {
         run(&mut cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]))?;
     } else {

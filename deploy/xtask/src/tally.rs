@@ -57,7 +57,8 @@ impl Tally {
         if self.rows == 0 {
             return "no row has been released yet: the first bin is still open\n".to_owned();
         }
-        let _ = writeln!(text, "{:<14} {:<12} {:<10} {:>9} {:>9}", "camera", "line", "class", "forward", "backward");
+        let _ =
+            writeln!(text, "{:<14} {:<12} {:<10} {:>9} {:>9}", "camera", "line", "class", "forward", "backward");
         let lines: std::collections::BTreeSet<_> =
             self.crossings.keys().map(|(camera, line, class, _)| (camera, line, class)).collect();
         for (camera, line, class) in lines {

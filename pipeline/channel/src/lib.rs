@@ -143,11 +143,7 @@ pub struct Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         self.readers.fetch_add(1, Ordering::AcqRel);
-        Self {
-            receiver: self.receiver.clone(),
-            readers: Arc::clone(&self.readers),
-            metrics: self.metrics.clone(),
-        }
+        Self { receiver: self.receiver.clone(), readers: Arc::clone(&self.readers), metrics: self.metrics.clone() }
     }
 }
 

@@ -8,8 +8,9 @@ use crate::output::Refusal;
 
 /// Begins to log at `level`, such as `info` or `kerbside_ingest=debug,info`.
 pub(crate) fn start(level: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(level)
-        .map_err(|error| Refusal(format!("--log {level}: {error}; allowed are error, warn, info, debug, trace")))?;
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        Refusal(format!("--log {level}: {error}; allowed are error, warn, info, debug, trace"))
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -246,6 +246,8 @@ impl Supervisor {
                 Look::Failed { cause, detail } => break Outcome::Failed { cause, detail },
             }
         };
+        // While a camera stops its pictures are dropped: what it says of its end means nothing any more.
+        let outcome = if self.stop.wait(Duration::ZERO) { Outcome::Stopped } else { outcome };
         // Said before the pipeline is stopped, which may take its time.
         self.count(&outcome);
         let up = session.up_for();

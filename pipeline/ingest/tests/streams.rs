@@ -54,7 +54,7 @@ fn a_stream_gives_frames_over_both_transports_and_in_both_codecs() {
             let source = Source::Rtsp { url, transport: way, credentials: None, ca_file: None };
             let camera = Camera::start(source, 20.0, quick()).unwrap();
             let first = camera.next();
-            assert_eq!((first.run, first.media_time), (0, MediaTime::ZERO), "{encoding:?} {way:?}");
+            assert_eq!(first.run, 0, "{encoding:?} {way:?}");
             assert_eq!(first.size, PictureSize { width: 320, height: 240 });
             let later = camera.until("is two seconds younger", |frame| {
                 assert!(frame.arrived <= Instant::now());

@@ -65,8 +65,7 @@ impl Analysis {
         let trusted = scene.luma_deviation >= LEAST_CONTRAST;
         self.detections.clear();
         if trusted {
-            self.detections
-                .extend(detections.iter().filter(|detection| self.wanted[detection.class.index()]));
+            self.detections.extend(detections.iter().filter(|detection| self.wanted[detection.class.index()]));
         }
         self.tracker.update(frame.media_time, frame.size, &self.detections);
         Seen { step: step.unwrap_or_default(), trusted }

@@ -18,10 +18,7 @@ pub(crate) struct Usage {
 pub(crate) fn usage() -> Option<Usage> {
     let stat = Process::myself().ok()?.stat().ok()?;
     let ticks = (stat.utime + stat.stime) as f64;
-    Some(Usage {
-        resident_bytes: stat.rss_bytes().get(),
-        cpu_secs: ticks / procfs::ticks_per_second() as f64,
-    })
+    Some(Usage { resident_bytes: stat.rss_bytes().get(), cpu_secs: ticks / procfs::ticks_per_second() as f64 })
 }
 
 /// Free space of the file system that holds `folder`, in bytes, as far as an ordinary user may use it.

@@ -147,8 +147,7 @@ impl Releasing {
         }
         let host = Host::read(&self.spool_folder, &self.spool.status(), to);
         let now = Instant::now();
-        let samples: Vec<_> =
-            self.cameras.iter_mut().map(|(_, health)| health.sample(span, now, &host)).collect();
+        let samples: Vec<_> = self.cameras.iter_mut().map(|(_, health)| health.sample(span, now, &host)).collect();
         self.release.health(state.health_from, to, clock::quality(to), &samples, &mut state.batches)?;
         state.health_from = to;
         Ok(())

@@ -156,8 +156,7 @@ impl Replay {
         let frames = releasing.frames;
         let batches = releasing.finish()?;
         let tracks = std::mem::take(&mut *rows.lock().expect("no holder of the rows panics")).into_sorted();
-        let stages =
-            Stage::ALL.iter().map(|stage| (stage.name(), metrics.stage(*stage).mean())).collect();
+        let stages = Stage::ALL.iter().map(|stage| (stage.name(), metrics.stage(*stage).mean())).collect();
         Ok(ReplayOutcome { batches, tracks, frames, elapsed: started.elapsed(), stages, interrupted })
     }
 }

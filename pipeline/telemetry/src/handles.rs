@@ -140,8 +140,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::RateCap, Self::NewerFrame, Self::Damaged, Self::Inference, Self::Shutdown];
+    pub const ALL: [Self; 5] = [Self::RateCap, Self::NewerFrame, Self::Damaged, Self::Inference, Self::Shutdown];
 
     /// The reason's label.
     pub const fn name(self) -> &'static str {
@@ -206,8 +205,7 @@ impl CameraMetrics {
                 .map(|reason| telemetry.counter(Metric::FramesDropped, &[camera, reason.name()])),
             detections: Class::ALL.map(|class| telemetry.counter(Metric::Detections, &[camera, class.name()])),
             stages: Stage::ALL.map(|stage| telemetry.histogram(Metric::StageSeconds, &[camera, stage.name()])),
-            states: CameraState::ALL
-                .map(|state| telemetry.gauge(Metric::CameraState, &[camera, state.name()])),
+            states: CameraState::ALL.map(|state| telemetry.gauge(Metric::CameraState, &[camera, state.name()])),
         }
     }
 

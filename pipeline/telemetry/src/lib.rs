@@ -126,8 +126,10 @@ mod tests {
         camera.set_state(CameraState::Connecting);
         camera.set_state(CameraState::Up);
         let text = telemetry.render();
-        let ones: Vec<&str> =
-            text.lines().filter(|line| line.starts_with("kerbside_camera_state{") && line.ends_with(" 1")).collect();
+        let ones: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("kerbside_camera_state{") && line.ends_with(" 1"))
+            .collect();
         assert_eq!(ones, [r#"kerbside_camera_state{camera="plaza",state="up"} 1"#]);
     }
 }

@@ -112,6 +112,10 @@ impl CameraServer {
         server.set_address(HOST);
         server.set_service(&options.port.to_string());
         server.set_auth(authentication(options)?.as_ref());
+        // Clients live on the events thread, so that it can close them: elsewhere they might be reading just then.
+        let threads = rtsp::RTSPThreadPool::new();
+        threads.set_max_threads(0);
+        server.set_thread_pool(Some(&threads));
 
         let control = Arc::new(Control::default());
         let feeders = Arc::new(Mutex::new(Vec::new()));
@@ -132,13 +136,16 @@ impl CameraServer {
         let events_thread = std::thread::Builder::new()
             .name("rtsp/events".to_owned())
             .spawn({
-                let (context, control) = (context.clone(), Arc::clone(&control));
+                let (context, control, server) = (context.clone(), Arc::clone(&control), server.clone());
                 move || {
                     // Not glib's own loop: to quit that before its thread has come to run it has no effect.
                     let run = context.with_thread_default(|| {
                         while !control.is_stopped() {
                             context.iteration(true);
                         }
+                        close_clients(&server);
+                        // What closing has left to do.
+                        let _ = (0..100).take_while(|_| context.iteration(false)).count();
                     });
                     run.expect("nobody else owns the server's own context");
                 }
@@ -167,7 +174,8 @@ impl CameraServer {
 
     /// Closes all connections; clients may come back at once.
     pub fn disconnect_clients(&self) {
-        self.server.client_filter(Some(&mut |_, _| rtsp::RTSPFilterResult::Remove));
+        let server = self.server.clone();
+        self.events.invoke(move || close_clients(&server));
     }
 
     /// Closes the port and all connections and waits for the server's threads.
@@ -179,7 +187,6 @@ impl CameraServer {
         let Some(events_thread) = self.events_thread.take() else { return };
         self.listening.destroy();
         self.control.stop();
-        self.disconnect_clients();
         self.events.wakeup();
         // A panic there has been printed; here is nothing left to save.
         let _ = events_thread.join();
@@ -256,6 +263,10 @@ fn factory(
         feeders.push(feeder);
     });
     Ok(factory)
+}
+
+fn close_clients(server: &rtsp::RTSPServer) {
+    server.client_filter(Some(&mut |_, _| rtsp::RTSPFilterResult::Remove));
 }
 
 /// Drops what every n-th picture became behind the payloader, so that the numbers of the packets have gaps.

@@ -1,7 +1,7 @@
 //! The real programs, started and ended by the tests, on free loopback ports.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+// Each test file uses its own part of this, and a failure here is a failure of the test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -196,7 +196,8 @@ impl Node {
     /// The value of one series of the metrics page.
     pub fn metric(&self, series: &str) -> Option<f64> {
         let (_, page) = self.get("/metrics")?;
-        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))?;
+        let line =
+            page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))?;
         line.parse().ok()
     }
 

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
-use kerbside_core::frame::{
-    ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat,
-};
+use kerbside_core::frame::{ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_models::{Model, Stage};
 use serde::Serialize;

@@ -6,9 +6,9 @@ use clap::Args;
 use kerbside_config::{Catalogue, ConfigError, Settings};
 use kerbside_models::ModelFolder;
 
+use crate::Outcome;
 use crate::models::ModelsArgument;
 use crate::output::{complain, say};
-use crate::Outcome;
 
 /// Checks a configuration and prints every problem as `file:line:col: key.path: what is wrong; what is allowed`.
 ///

@@ -225,9 +225,12 @@ fn json(value: Value) -> serde_json::Value {
         Value::Integer(number) => number.into(),
         Value::Unsigned(number) => number.into(),
         // By way of the shortest text: 0.1 stays 0.1 instead of its neighbour in 64 bits.
-        Value::Number(number) => {
-            number.to_string().parse::<f64>().ok().and_then(Number::from_f64).map_or(serde_json::Value::Null, Into::into)
-        }
+        Value::Number(number) => number
+            .to_string()
+            .parse::<f64>()
+            .ok()
+            .and_then(Number::from_f64)
+            .map_or(serde_json::Value::Null, Into::into),
         Value::Truth(truth) => truth.into(),
         Value::Moment(moment) => moment.to_string().into(),
     }

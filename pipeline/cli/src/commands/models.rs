@@ -71,7 +71,9 @@ fn verify(name: Option<String>, models: &ModelsArgument) -> anyhow::Result<Outco
     let names = name.map_or_else(|| folder.names(), |name| vec![name]);
     for name in names {
         match folder.verify(&name).and_then(|verified| folder.load(&name).map(|_| verified)) {
-            Ok(verified) => say(&format!("{name}: ok, {} bytes, sha256 {}\n", verified.size_bytes, verified.sha256))?,
+            Ok(verified) => {
+                say(&format!("{name}: ok, {} bytes, sha256 {}\n", verified.size_bytes, verified.sha256))?
+            }
             Err(error) => {
                 complain(&format!("{:#}", anyhow::Error::from(error)));
                 sound = false;

@@ -28,7 +28,9 @@ impl Operators {
             Some(name) => {
                 let Some(spec) = table.iter().find(|spec| spec.name == name) else {
                     let known: Vec<&str> = table.iter().map(|spec| spec.name).collect();
-                    return Err(Refusal(format!("there is no operator '{name}'; there are {}", known.join(", "))).into());
+                    return Err(
+                        Refusal(format!("there is no operator '{name}'; there are {}", known.join(", "))).into()
+                    );
                 };
                 writeln!(text, "{}", spec.manual.trim_end())?;
             }

@@ -150,8 +150,7 @@ impl TrackFile {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let file =
-            fs::File::create(&partial).with_context(|| format!("{} cannot be written", path.display()))?;
+        let file = fs::File::create(&partial).with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(Self { path: path.to_owned(), partial, file })
     }
 
@@ -159,15 +158,11 @@ impl TrackFile {
         let mut out = BufWriter::new(&self.file);
         for row in rows {
             let TrackRow { frame, id, left, top, width, height, score } = row;
-            writeln!(
-                out,
-                "{frame},{id},{left:.2},{top:.2},{width:.2},{height:.2},{score:.4},-1,-1,-1"
-            )?;
+            writeln!(out, "{frame},{id},{left:.2},{top:.2},{width:.2},{height:.2},{score:.4},-1,-1,-1")?;
         }
         out.flush()?;
         drop(out);
-        fs::rename(&self.partial, &self.path)
-            .with_context(|| format!("{} cannot be written", self.path.display()))
+        fs::rename(&self.partial, &self.path).with_context(|| format!("{} cannot be written", self.path.display()))
     }
 }
 
@@ -192,7 +187,7 @@ pub(crate) fn bin(text: &str) -> Result<Duration, String> {
     let allowed = "a whole number of seconds that divides a day is expected, such as 10s or 5m";
     let span = humantime::parse_duration(text).map_err(|_| allowed.to_owned())?;
     let seconds = span.as_secs();
-    if seconds == 0 || span.subsec_nanos() != 0 || DAY_SECS % seconds != 0 {
+    if seconds == 0 || span.subsec_nanos() != 0 || !DAY_SECS.is_multiple_of(seconds) {
         return Err(allowed.to_owned());
     }
     Ok(span)

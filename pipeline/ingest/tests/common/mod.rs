@@ -69,7 +69,7 @@ impl Camera {
 /// Limits that keep tests short.
 pub(crate) fn quick() -> Limits {
     Limits {
-        stall: Duration::from_millis(800),
+        stall: Duration::from_millis(1500),
         shortest_pause: Duration::from_millis(100),
         longest_pause: Duration::from_millis(300),
         ..Limits::DEFAULT
