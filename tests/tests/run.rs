@@ -140,7 +140,7 @@ fn a_second_node_on_the_same_spool_is_refused() {
     let second = node.folder.path().join("second");
     fs::create_dir_all(second.join("cameras")).unwrap();
     let text = fs::read_to_string(node.folder.path().join("site/node.yaml")).unwrap();
-    let text = text.replacen("metrics: {address: \"127.0.0.1:", "metrics: {address: \"127.0.0.1:0\"} # ", 1);
+    let text = text.replacen("127.0.0.1:", &format!("127.0.0.1:{}\"}} # ", free_port()), 1);
     fs::write(second.join("node.yaml"), text).unwrap();
     fs::write(second.join("cameras/plaza.yaml"), camera_file(&urls[0], 1.0)).unwrap();
     let output = program("kerbside").args(["run", "--config"]).arg(&second).output().unwrap();

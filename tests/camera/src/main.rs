@@ -1,5 +1,7 @@
 //! The command line of the camera server.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::path::PathBuf;
 
