@@ -1,5 +1,7 @@
 //! The running node: cameras that come and go, kill -9, metrics, Ctrl-C.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

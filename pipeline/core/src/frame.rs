@@ -116,7 +116,8 @@ pub struct LayoutError {
 /// One decoded picture.
 #[derive(Clone)]
 pub struct Frame {
-    /// Its number on this camera, from 0, counted where frames enter the node (after the frame-rate cap).
+    /// Its number among the frames that this camera's decoder gave, from 0. Frames that were dropped on
+    /// the way leave gaps.
     pub sequence: u64,
     /// Which uninterrupted run of the stream it belongs to; a reconnect or a jump of the stream's clock
     /// begins a new one. Nothing may be tracked from one run into the next.

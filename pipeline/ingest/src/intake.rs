@@ -66,6 +66,7 @@ struct State {
     connection: u64,
     timeline: Timeline,
     cap: RateCap,
+    /// The number of the next picture that leaves the decoder.
     sequence: u64,
     layout: Option<Layout>,
     /// The picture between the decoder and the end of the pipeline.
@@ -75,6 +76,7 @@ struct State {
 
 #[derive(Clone, Copy)]
 struct Passing {
+    sequence: u64,
     stamp: Stamp,
     arrived: Instant,
     memory: Option<usize>,
@@ -242,6 +244,8 @@ impl Tap {
             tell(buffer);
         }
         counts.decoded(now);
+        let sequence = state.sequence;
+        state.sequence += 1;
         let (arrived, broken, lost) = state.encoded.leave(buffer.pts()).unwrap_or((now, false, 0));
         for _ in 0..lost {
             counts.decode_error();
@@ -268,7 +272,7 @@ impl Tap {
             counts.dropped(DropReason::RateCap);
             return false;
         }
-        state.passing = Some(Passing { stamp, arrived, memory: memory_of(buffer) });
+        state.passing = Some(Passing { sequence, stamp, arrived, memory: memory_of(buffer) });
         true
     }
 
@@ -314,9 +318,9 @@ impl Tap {
         if memory_of(&buffer) != passing.memory {
             counts.pixels_copied(layout.bytes());
         }
-        let Passing { stamp, arrived, .. } = passing;
+        let Passing { sequence, stamp, arrived, .. } = passing;
         let header = FrameHeader {
-            sequence: state.sequence,
+            sequence,
             run: stamp.run,
             media_time: stamp.media_time,
             wall_time: stamp.wall_time,
@@ -329,7 +333,6 @@ impl Tap {
         let frame = layout.map(buffer).and_then(|picture| Frame::new(header, Arc::new(picture)).ok());
         if frame.is_some() {
             counts.entered();
-            state.sequence += 1;
         } else {
             counts.dropped(DropReason::Damaged);
         }
