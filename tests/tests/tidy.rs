@@ -58,7 +58,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("crossbeam-channel", &["kerbside-channel"]),
     ("gstreamer", &["kerbside-camera", "kerbside-ingest"]),
     ("gstreamer-rtsp-server", &["kerbside-camera"]),
-    ("image", &["kerbside-vision"]),
     ("opencv", &["kerbside-vision"]),
     ("prometheus", &["kerbside-telemetry"]),
     ("saphyr", &["kerbside-core"]),
