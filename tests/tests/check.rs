@@ -29,7 +29,8 @@ fn every_problem_of_every_file_is_in_one_report_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let sound = camera_file("rtsp://10.0.4.21/stream2", 10.0);
     let bad = sound.replace("analyse_fps: 10", "analyze_fps: 10").replace("nanodet-g", "nanodet-h");
-    let double = sound.replace("stream2", "stream3").replace("classes: [person]", "classes: [person]\nclasses: [car]");
+    let double =
+        sound.replace("stream2", "stream3").replace("classes: [person]", "classes: [person]\nclasses: [car]");
     site(folder.path(), &[("a-bad", bad), ("b-same", sound), ("c-double", double)]);
     let output = kerbside(["check", "--config", folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));

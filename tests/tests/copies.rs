@@ -61,8 +61,7 @@ fn no_byte_of_a_picture_is_copied_between_the_decoder_and_the_networks_input() {
     let pace = Pace::AsFastAsPossible { first_frame_at: WallTime::UNIX_EPOCH };
     let source = Source::File { path: common::vtest(), pace };
     let source = CameraSource { name: "campus".to_owned(), source, analyse_fps: 60.0 };
-    let camera =
-        kerbside_ingest::start(source, sender, metrics.clone(), Arc::new(CameraStatus::new())).unwrap();
+    let camera = kerbside_ingest::start(source, sender, metrics.clone(), Arc::new(CameraStatus::new())).unwrap();
     let models = ModelFolder::open(&common::root().join("models")).unwrap();
     let mut detector = models.load("nanodet-g").unwrap().detector();
     let mut detections = Vec::with_capacity(1000);
