@@ -1,5 +1,7 @@
 //! `kerbside check`, as an integrator meets it.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod common;
 
 use std::fs;

@@ -5,7 +5,7 @@
 //! planes keep their address from ingest to the detector. And writing the network's input, once warm,
 //! allocates nothing: a copy would need memory to copy to.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 

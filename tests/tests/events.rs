@@ -1,5 +1,7 @@
 //! `kerbside events` on what is no spool: clear words, an exit code, no panic.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod common;
 
 use std::fs;

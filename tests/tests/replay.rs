@@ -1,5 +1,7 @@
 //! `kerbside replay` on the real clip: same bytes every time, and the people who are in it.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod common;
 
 use std::collections::BTreeMap;

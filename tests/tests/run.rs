@@ -1,6 +1,6 @@
 //! The running node: cameras that come and go, kill -9, metrics, Ctrl-C.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 
@@ -9,7 +9,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Node, camera_file, cameras, free_port, kerbside, program, rows, stderr, stdout, vtest};
+use common::{
+    Node, camera_file, cameras, free_port, kerbside, program, rows, rows_despite_damage, stderr, stdout, vtest,
+};
 use rustix::process::Signal;
 
 /// Long enough for a loaded machine; nothing here measures speed.
@@ -87,7 +89,8 @@ fn rows_that_were_synced_survive_kill_9_and_a_torn_tail_is_reported() {
         node.metric("kerbside_released_rows_total{table=\"agg.v1\"}").unwrap_or_default() >= 8.0
     });
     assert!(node.running.terminate().success(), "{}", node.log());
-    let all = rows(&node.spool());
+    let all = rows_despite_damage(&node.spool());
+    assert!(all.len() >= left.len() + 8, "the rows after the restart are missing: {} {}", all.len(), left.len());
     let mut keys: Vec<String> =
         all.iter().map(|row| format!("{} {} {}", row["table"], row["epoch"], row["seq"])).collect();
     let count = keys.len();
@@ -129,7 +132,8 @@ fn the_first_signal_drains_and_closes_the_open_bins() {
     assert!(!agg.is_empty());
     for row in agg {
         let coverage = row["coverage"].as_f64().unwrap();
-        assert!((0.0..1.0).contains(&coverage), "{row}");
+        assert!(coverage > 0.0 && coverage < 1.0, "{row}");
+        assert!(row["n_frames"].as_u64().unwrap() >= 3, "{row}");
         assert_eq!(row["release"], "agg_exact");
     }
     assert!(rows.iter().any(|row| row["table"] == "health.v1" && row["camera"] == "plaza"));

@@ -98,7 +98,7 @@ impl Demo {
                 follower = Some(self.follow()?);
             }
             beat += 1;
-            if beat % 2 == 0 {
+            if beat.is_multiple_of(2) {
                 let now = CAMERAS.map(|camera| reading.analysed(camera));
                 let seconds = last_at.elapsed().as_secs_f64();
                 let rates = [0, 1].map(|index| (now[index] - last[index]) / seconds);
@@ -106,7 +106,7 @@ impl Demo {
                 // In a pipe there is no screen to refresh: a summary every ten seconds will do.
                 if terminal {
                     print!("\x1b[2J\x1b[H{}", self.summary(&reading, rates));
-                } else if beat % 20 == 0 {
+                } else if beat.is_multiple_of(20) {
                     println!("{}", self.summary(&reading, rates));
                 }
             }

@@ -12,8 +12,9 @@ pub(crate) struct Tally {
     crossings: BTreeMap<(String, String, String, String), i64>,
     /// By camera, zone and class: seconds in which at least one object was there.
     occupied_secs: BTreeMap<(String, String, String), i64>,
-    /// By camera, zone and class: sum of mean presence in thousandths, and number of bins.
-    presence: BTreeMap<(String, String, String), (i64, u32)>,
+    /// By camera, zone and class: sum of mean presence in thousandths, and of the bins' coverage. A mean is
+    /// over the whole bin, also where only a part of it was observed.
+    presence: BTreeMap<(String, String, String), (i64, f64)>,
     /// The end of the last bin.
     until: String,
     /// Rows read.
@@ -36,11 +37,10 @@ impl Tally {
                 *self.crossings.entry((key.0, key.1, key.2, text("dir"))).or_default() += value;
             }
             "occupancy_time" => *self.occupied_secs.entry(key).or_default() += value,
-            // An open bin that the end cut off has no mean over its whole length worth showing.
             "presence_mean" => {
-                let (sum, bins) = self.presence.entry(key).or_default();
+                let (sum, covered) = self.presence.entry(key).or_default();
                 *sum += value;
-                *bins += 1;
+                *covered += row.get("coverage").and_then(Value::as_f64).unwrap_or_default();
             }
             _ => {}
         }
@@ -79,8 +79,8 @@ impl Tally {
             "camera", "zone", "class", "occupied s", "mean present"
         );
         for (key @ (camera, zone, class), seconds) in &self.occupied_secs {
-            let (sum, bins) = self.presence.get(key).copied().unwrap_or_default();
-            let mean = sum as f64 / 1000.0 / f64::from(bins.max(1));
+            let (sum, covered) = self.presence.get(key).copied().unwrap_or_default();
+            let mean = if covered > 0.0 { sum as f64 / 1000.0 / covered } else { 0.0 };
             let _ = writeln!(text, "{camera:<14} {zone:<12} {class:<10} {seconds:>12} {mean:>14.2}");
         }
         let _ = writeln!(text, "\n{} released rows, the last bin ends at {}", self.rows, self.until);

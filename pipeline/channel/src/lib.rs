@@ -62,6 +62,33 @@ pub fn edge<T>(
     )
 }
 
+/// The way back for one answer to one question. It is not measured: it holds one item at most, for someone
+/// who is waiting for it. When the question is lost, so is its [`Reply`], and the wait ends.
+pub fn reply<T>() -> (Reply<T>, Awaited<T>) {
+    let (sender, receiver) = channel::bounded(1);
+    (Reply(sender), Awaited(receiver))
+}
+
+/// Where the answer goes in.
+pub struct Reply<T>(channel::Sender<T>);
+
+impl<T> Reply<T> {
+    /// Gives the answer. Whoever asked may be gone; then nobody misses it.
+    pub fn give(self, answer: T) {
+        let _ = self.0.send(answer);
+    }
+}
+
+/// Where the answer comes out.
+pub struct Awaited<T>(channel::Receiver<T>);
+
+impl<T> Awaited<T> {
+    /// Waits for the answer. `None` when the question was lost.
+    pub fn wait(self) -> Option<T> {
+        self.0.recv().ok()
+    }
+}
+
 /// The end that items go into.
 pub struct Sender<T> {
     sender: channel::Sender<T>,
@@ -211,6 +238,16 @@ mod tests {
         worker.join().unwrap();
         assert_eq!(received, (0..1000).collect::<Vec<_>>());
         assert_eq!(receiver.receive_within(Duration::ZERO), Err(Empty::Closed));
+    }
+
+    #[test]
+    fn an_answer_comes_back_and_a_lost_question_ends_the_wait() {
+        let (reply, answer) = super::reply();
+        reply.give(7);
+        assert_eq!(answer.wait(), Some(7));
+        let (lost, answer) = super::reply::<u8>();
+        drop(lost);
+        assert_eq!(answer.wait(), None);
     }
 
     #[test]

@@ -45,6 +45,9 @@ impl Counts {
         if reason != DropReason::RateCap {
             self.status.frames_dropped.fetch_add(1, Ordering::Relaxed);
         }
+        if reason == DropReason::Damaged {
+            self.status.frames_damaged.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn decode_error(&self) {

@@ -254,15 +254,14 @@ impl Tap {
         if corrupted {
             counts.decode_error();
         }
-        if corrupted || broken {
-            counts.dropped(DropReason::Damaged);
-            return false;
-        }
         if self.intake.stopping.load(Ordering::Acquire) {
             counts.dropped(DropReason::Shutdown);
             return false;
         }
-        self.intake.whole.fetch_add(1, Ordering::AcqRel);
+        let damaged = corrupted || broken;
+        if !damaged {
+            self.intake.whole.fetch_add(1, Ordering::AcqRel);
+        }
         let timestamp = running_time.or(buffer.pts()).map(|at| Duration::from_nanos(at.nseconds()));
         let stamp = state.timeline.stamp(timestamp, now, WallTime::from(SystemTime::now()));
         if stamp.jumped {
@@ -270,6 +269,10 @@ impl Tap {
         }
         if !state.cap.admit(stamp.media_time) {
             counts.dropped(DropReason::RateCap);
+            return false;
+        }
+        if damaged {
+            counts.dropped(DropReason::Damaged);
             return false;
         }
         state.passing = Some(Passing { sequence, stamp, arrived, memory: memory_of(buffer) });

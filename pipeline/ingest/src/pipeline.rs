@@ -197,10 +197,10 @@ fn configure_decoders(decode: &gst::Element, tap: &Tap) {
     let Some(bin) = decode.downcast_ref::<gst::Bin>() else { return };
     let tap = tap.clone();
     bin.connect_element_added(move |_, element| {
-        let is_decoder = element
-            .factory()
-            .and_then(|factory| factory.metadata("klass").map(str::to_owned))
-            .is_some_and(|class| class.contains("Decoder") && class.contains("Video"));
+        let is_decoder =
+            element.factory().and_then(|factory| factory.metadata("klass").map(str::to_owned)).is_some_and(
+                |class| class.contains("Decoder") && (class.contains("Video") || class.contains("Image")),
+            );
         if !is_decoder {
             return;
         }
@@ -255,6 +255,8 @@ fn sink(source: &Source, tap: &Tap) -> gst_app::AppSink {
     let waits = matches!(source, Source::File { pace: Pace::RealTime, .. });
     let sink = gst_app::AppSink::builder().caps(&caps).sync(waits).max_buffers(1).build();
     sink.set_property("qos", false);
+    // It would keep one more decoded picture in memory.
+    sink.set_property("enable-last-sample", false);
     let tap = tap.clone();
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()

@@ -19,6 +19,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Why a connection failed. The words are ours: a camera's own never reach a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
+    NotStarted,
     Unreachable,
     NoSuchStream,
     Lost,
@@ -35,6 +36,7 @@ pub(crate) enum Cause {
 impl Cause {
     pub(crate) fn text(self) -> &'static str {
         match self {
+            Self::NotStarted => "its pipeline could not be started again: see its CA file",
             Self::Unreachable => "it cannot be reached, or did not answer as a camera does",
             Self::NoSuchStream => "it does not know this stream",
             Self::Lost => "the connection was lost",

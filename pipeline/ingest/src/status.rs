@@ -15,6 +15,7 @@ pub struct CameraStatus {
     pub(crate) frames_in: AtomicU64,
     pub(crate) frames_decoded: AtomicU64,
     pub(crate) frames_dropped: AtomicU64,
+    pub(crate) frames_damaged: AtomicU64,
     created: Instant,
     /// Nanoseconds since `created` plus one; 0 for never.
     last_frame: AtomicU64,
@@ -36,6 +37,7 @@ impl CameraStatus {
             frames_in: AtomicU64::new(0),
             frames_decoded: AtomicU64::new(0),
             frames_dropped: AtomicU64::new(0),
+            frames_damaged: AtomicU64::new(0),
             created: Instant::now(),
             last_frame: AtomicU64::new(0),
         }
@@ -74,6 +76,11 @@ impl CameraStatus {
     /// Frames that the frame-rate cap would have let in but that were damaged or replaced by a newer one.
     pub fn frames_dropped(&self) -> u64 {
         self.frames_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that were damaged: they are not among [`CameraStatus::frames_in`].
+    pub fn frames_damaged(&self) -> u64 {
+        self.frames_damaged.load(Ordering::Relaxed)
     }
 
     /// How long ago the last frame left the decoder; `None` when none ever did.

@@ -230,7 +230,16 @@ impl Supervisor {
         if !matches!(state, CameraState::AuthFailed | CameraState::CodecUnsupported) {
             self.intake.counts.set_state(CameraState::Connecting);
         }
-        let mut session = Session::start(&self.source.source, &self.intake, &self.limits)?;
+        let mut session = match Session::start(&self.source.source, &self.intake, &self.limits) {
+            Ok(session) => session,
+            // What was right at the start may be right again soon, such as a CA file that is being replaced.
+            Err(error) if self.retrying => {
+                let outcome = Outcome::Failed { cause: Cause::NotStarted, detail: error.to_string() };
+                self.count(&outcome);
+                return Ok((outcome, None));
+            }
+            Err(error) => return Err(error),
+        };
         let outcome = loop {
             if self.stop.wait(Duration::ZERO) {
                 break Outcome::Stopped;

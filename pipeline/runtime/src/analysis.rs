@@ -52,6 +52,23 @@ impl Analysis {
 
     /// Joins this frame's detections to the tracks. [`Analysis::operate`] comes next.
     pub(crate) fn track(&mut self, frame: &Frame, detections: &[Detection], scene: SceneStatistics) -> Seen {
+        let step = self.step_to(frame);
+        let trusted = scene.luma_deviation >= LEAST_CONTRAST;
+        self.detections.clear();
+        if trusted {
+            self.detections.extend(detections.iter().filter(|detection| self.wanted[detection.class.index()]));
+        }
+        self.tracker.update(frame.media_time, frame.size, &self.detections);
+        Seen { step: step.unwrap_or_default(), trusted }
+    }
+
+    /// A frame that could not be analysed: the time that it stands for is time without observation.
+    pub(crate) fn skip(&mut self, frame: &Frame) {
+        self.step_to(frame);
+    }
+
+    /// The time since the frame before; `None`, and every track ends, when nobody knows what happened since.
+    fn step_to(&mut self, frame: &Frame) -> Option<Duration> {
         let step = match self.last {
             Some((run, at)) if run == frame.run => Some(frame.media_time.since(at)),
             _ => None,
@@ -61,14 +78,7 @@ impl Analysis {
             self.tracker.interrupt();
         }
         self.last = Some((frame.run, frame.media_time));
-
-        let trusted = scene.luma_deviation >= LEAST_CONTRAST;
-        self.detections.clear();
-        if trusted {
-            self.detections.extend(detections.iter().filter(|detection| self.wanted[detection.class.index()]));
-        }
-        self.tracker.update(frame.media_time, frame.size, &self.detections);
-        Seen { step: step.unwrap_or_default(), trusted }
+        step
     }
 
     /// Runs every operator on the tracks of the frame that was tracked last.

@@ -108,3 +108,14 @@ pub(crate) fn spawn<T: Send + 'static>(
         .spawn(body)
         .map_err(|source| RuntimeError::Thread { name, source })
 }
+
+/// An error and what caused it, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

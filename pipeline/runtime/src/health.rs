@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kerbside_core::camera::CameraState;
 use kerbside_ingest::CameraStatus;
 use kerbside_release::HealthSample;
 use kerbside_uplink::SpoolStatus;
@@ -14,7 +15,9 @@ use crate::process;
 pub(crate) struct CameraHealth {
     status: Arc<CameraStatus>,
     before: Counts,
+    state: CameraState,
     analysed: u64,
+    failed: u64,
     latencies_ms: Vec<u32>,
 }
 
@@ -23,13 +26,26 @@ struct Counts {
     frames_in: u64,
     decoded: u64,
     dropped: u64,
+    damaged: u64,
     reconnects: u64,
     decode_errors: u64,
 }
 
 impl CameraHealth {
     pub(crate) fn new(status: Arc<CameraStatus>) -> Self {
-        Self { status, before: Counts::default(), analysed: 0, latencies_ms: Vec::new() }
+        let state = status.state();
+        Self { status, before: Counts::default(), state, analysed: 0, failed: 0, latencies_ms: Vec::new() }
+    }
+
+    /// Notes the camera's state. Not called once the node stops: a camera that is being switched off has
+    /// not failed.
+    pub(crate) fn look(&mut self) {
+        self.state = self.status.state();
+    }
+
+    /// One frame could not be analysed.
+    pub(crate) fn failed(&mut self) {
+        self.failed += 1;
     }
 
     /// One frame was analysed.
@@ -44,6 +60,7 @@ impl CameraHealth {
             frames_in: self.status.frames_in(),
             decoded: self.status.frames_decoded(),
             dropped: self.status.frames_dropped(),
+            damaged: self.status.frames_damaged(),
             reconnects: self.status.reconnects(),
             decode_errors: self.status.decode_errors(),
         };
@@ -51,12 +68,13 @@ impl CameraHealth {
         let since = |now: u64, before: u64| now.saturating_sub(before) as f32;
         let seconds = span.as_secs_f32().max(0.001);
         let frames_in = since(counts.frames_in, self.before.frames_in);
-        let dropped = since(counts.dropped, self.before.dropped);
+        let offered = frames_in + since(counts.damaged, self.before.damaged);
+        let dropped = since(counts.dropped, self.before.dropped) + self.failed as f32;
         self.latencies_ms.sort_unstable();
         let sample = HealthSample {
             fps_in: Some(since(counts.decoded, self.before.decoded) / seconds),
             fps_proc: Some(self.analysed as f32 / seconds),
-            drop_ratio: (frames_in > 0.0).then(|| (dropped / frames_in).min(1.0)),
+            drop_ratio: (offered > 0.0).then(|| (dropped / offered).min(1.0)),
             lat_p50_ms: percentile(&self.latencies_ms, 50),
             lat_p95_ms: percentile(&self.latencies_ms, 95),
             reconnects: Some(whole(counts.reconnects, self.before.reconnects)),
@@ -71,10 +89,11 @@ impl CameraHealth {
             wal_oldest_s: host.wal_oldest_s,
             disk_free_mb: host.disk_free_mb,
             debug_view: Some(false),
-            ..HealthSample::new(self.status.state())
+            ..HealthSample::new(self.state)
         };
         self.before = counts;
         self.analysed = 0;
+        self.failed = 0;
         self.latencies_ms.clear();
         sample
     }

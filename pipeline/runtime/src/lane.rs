@@ -1,17 +1,16 @@
 //! The lane of one camera: keeps its frames in order on their way from the slot to the release stage.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kerbside_channel::{Receiver, Sender, WhenFull, edge};
+use kerbside_channel::{Awaited, Receiver, Sender, reply};
 use kerbside_core::detection::Detection;
 use kerbside_core::finding::Finding;
 use kerbside_core::frame::Frame;
 use kerbside_core::observation::SceneStatistics;
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_operators::tracker::Tracker;
-use kerbside_telemetry::{CameraMetrics, DropReason, Stage, Telemetry};
+use kerbside_telemetry::{CameraMetrics, DropReason, Stage};
 use tracing::warn;
 
 use crate::analysis::{Analysis, Seen};
@@ -55,7 +54,6 @@ pub(crate) struct Lane {
     pub(crate) asks: Sender<Ask>,
     pub(crate) reports: Sender<Report>,
     pub(crate) metrics: CameraMetrics,
-    pub(crate) telemetry: Arc<Telemetry>,
     /// Frames that may be with the detect pool at once: one where the camera is live, so that a frame is
     /// never older than it must be; more where a clip is analysed as fast as it goes.
     pub(crate) in_flight: usize,
@@ -66,35 +64,32 @@ pub(crate) struct Lane {
 struct Pending {
     scene: SceneStatistics,
     asked: Instant,
-    answer: Receiver<Answer>,
-    reply: Sender<Answer>,
+    answer: Awaited<Answer>,
 }
 
 impl Lane {
     /// Runs until the frames end; then finishes the operators.
     pub(crate) fn run(mut self) {
-        let mut free: Vec<(Sender<Answer>, Receiver<Answer>)> = (0..self.in_flight.max(1))
-            .map(|_| edge(&self.telemetry, &format!("{}/detected", self.name), 1, WhenFull::Block))
-            .collect();
-        let mut buffers: Vec<Vec<Detection>> = free.iter().map(|_| Vec::new()).collect();
-        let mut pending: VecDeque<Pending> = VecDeque::with_capacity(free.len());
+        let in_flight = self.in_flight.max(1);
+        let mut buffers: Vec<Vec<Detection>> = Vec::with_capacity(in_flight);
+        let mut pending: VecDeque<Pending> = VecDeque::with_capacity(in_flight);
         let mut last = None;
         let mut ended = false;
         loop {
-            while !ended && let Some((reply, answer)) = free.pop() {
+            while !ended && pending.len() < in_flight {
                 let Some(frame) = self.frames.receive() else {
                     ended = true;
                     break;
                 };
                 let detections = buffers.pop().unwrap_or_default();
-                match self.ask(frame, detections, &reply) {
-                    Some((scene, asked)) => pending.push_back(Pending { scene, asked, answer, reply }),
+                match self.ask(frame, detections) {
+                    Some(asked) => pending.push_back(asked),
                     None => ended = true,
                 }
             }
-            let Some(Pending { scene, asked, answer, reply }) = pending.pop_front() else { break };
-            let Some(answered) = answer.receive() else { break };
-            free.push((reply, answer));
+            let Some(Pending { scene, asked, answer }) = pending.pop_front() else { break };
+            // The worker that had the frame is gone: only a panic outside of the detector does that.
+            let Some(answered) = answer.wait() else { break };
             self.metrics.stage(Stage::Detect).observe(asked.elapsed());
             let Answer { frame, mut detections, outcome } = answered;
             last = Some((frame.sequence, frame.media_time, frame.wall_time));
@@ -117,15 +112,12 @@ impl Lane {
     }
 
     /// Hands a frame to the detect pool and looks at the scene meanwhile.
-    fn ask(
-        &mut self,
-        frame: Frame,
-        detections: Vec<Detection>,
-        reply: &Sender<Answer>,
-    ) -> Option<(SceneStatistics, Instant)> {
+    fn ask(&mut self, frame: Frame, detections: Vec<Detection>) -> Option<Pending> {
         let asked = Instant::now();
         self.metrics.stage(Stage::Slot).observe(asked.saturating_duration_since(frame.arrived));
-        let ask = Ask { model: self.model, frame: frame.clone(), detections, reply: reply.clone() };
+        // The ask holds the only sender: were it lost with its worker, the wait for the answer would end.
+        let (reply, answer) = reply();
+        let ask = Ask { model: self.model, frame: frame.clone(), detections, reply };
         if self.asks.send(ask).is_err() {
             self.metrics.dropped(DropReason::Shutdown).increment();
             return None;
@@ -137,7 +129,7 @@ impl Lane {
             SceneStatistics::default()
         });
         self.metrics.stage(Stage::Scene).observe(since.elapsed());
-        Some((scene, asked))
+        Some(Pending { scene, asked, answer })
     }
 
     fn analyse(&mut self, frame: &Frame, detections: &[Detection], scene: SceneStatistics) -> Report {
@@ -161,6 +153,7 @@ impl Lane {
 
     /// A frame without detections stands for no time at all: coverage shows the gap.
     fn give_up(&mut self, frame: &Frame, failure: Failure) -> Report {
+        self.analysis.skip(frame);
         self.metrics.inference_errors.increment();
         self.metrics.dropped(DropReason::Inference).increment();
         let seen = Seen { step: Duration::ZERO, trusted: false };

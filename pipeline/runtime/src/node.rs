@@ -13,11 +13,11 @@ use kerbside_models::{Model, ModelFolder};
 use kerbside_release::{Bins, CameraPlan, NodeIdentity, Release, Table};
 use kerbside_telemetry::{CameraMetrics, NodeMetrics, Telemetry};
 use kerbside_uplink::{Spool, SpoolSettings};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::analysis::Analysis;
 use crate::clock;
-use crate::error::{RuntimeError, spawn};
+use crate::error::{RuntimeError, spawn, with_causes};
 use crate::health::CameraHealth;
 use crate::lane::{Lane, Report};
 use crate::pool::{Ask, Pool};
@@ -40,11 +40,13 @@ pub struct NodeOptions {
 
 /// A running node.
 pub struct Node {
-    cameras: Vec<(String, CameraHandle)>,
+    /// The handle goes when the camera has ended.
+    cameras: Vec<(String, Option<CameraHandle>)>,
     lanes: Vec<(String, JoinHandle<()>)>,
     pool: Pool,
     releasing: JoinHandle<Result<(), RuntimeError>>,
     status: StatusServer,
+    pulse: Arc<Pulse>,
 }
 
 impl Node {
@@ -100,12 +102,17 @@ impl Node {
             pulse: Arc::clone(&pulse),
             started,
         };
-        let facts = Facts { telemetry: Arc::clone(&telemetry), cameras: statuses.clone(), pulse, started };
+        let facts = Facts {
+            telemetry: Arc::clone(&telemetry),
+            cameras: statuses.clone(),
+            pulse: Arc::clone(&pulse),
+            started,
+        };
         let status = StatusServer::start(node.metrics_address, facts)?;
         let releasing = spawn("release".to_owned(), move || releasing.run())?;
         let pool = Pool::start(&loaded, node.detect_threads, cameras.len(), &telemetry)?;
 
-        let mut running = Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status };
+        let mut running = Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status, pulse };
         for (index, (camera, (name, status))) in cameras.into_iter().zip(statuses).enumerate() {
             let asks = running.pool.asks();
             let (handle, lane) = start_camera(
@@ -116,7 +123,7 @@ impl Node {
                 status,
                 &telemetry,
             )?;
-            running.cameras.push((name.clone(), handle));
+            running.cameras.push((name.clone(), Some(handle)));
             running.lanes.push((name, lane));
         }
         info!(
@@ -138,28 +145,60 @@ impl Node {
         self.releasing.is_finished()
     }
 
-    /// Ends every stage in the direction of data, under one deadline.
+    /// Says in the log, once, which cameras have ended since the last call. The others go on.
+    pub fn look_after_cameras(&mut self) {
+        for (name, camera) in &mut self.cameras {
+            if camera.as_ref().is_some_and(CameraHandle::is_finished)
+                && let Some(camera) = camera.take()
+            {
+                match camera.join() {
+                    Ok(ended) => info!(camera = name, frames = ended.frames_in, "the camera has ended"),
+                    Err(error) => {
+                        let error = with_causes(&error);
+                        error!(camera = name, error, "the camera is given up until the node starts again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends every stage in the direction of data, under one deadline. A stage that panicked or hangs does
+    /// not keep the others from closing their bins; the first such is the error.
     pub fn stop(self) -> Result<(), RuntimeError> {
         let deadline = Instant::now() + STOP_LIMIT;
-        let Self { cameras, lanes, pool, releasing, status } = self;
-        for (_, camera) in &cameras {
+        let stages_deadline = Instant::now() + STOP_LIMIT / 2;
+        let Self { cameras, lanes, pool, releasing, status, pulse } = self;
+        let mut first = Ok(());
+        pulse.stop();
+        for camera in cameras.iter().filter_map(|(_, camera)| camera.as_ref()) {
             camera.stop();
         }
         for (name, camera) in cameras {
-            wait(&format!("{name}/ingest"), || camera.is_finished(), deadline)?;
-            if let Err(error) = camera.join() {
-                warn!(camera = name, %error, "the camera ended with an error");
+            let Some(camera) = camera else { continue };
+            match wait(&format!("{name}/ingest"), || camera.is_finished(), stages_deadline) {
+                Ok(()) => {
+                    if let Err(error) = camera.join() {
+                        warn!(camera = name, error = with_causes(&error), "the camera ended with an error");
+                    }
+                }
+                hangs => {
+                    // Dropping the handle would wait for the thread; the process ends without it.
+                    std::mem::forget(camera);
+                    first = first.and(hangs);
+                }
             }
         }
         for (name, lane) in lanes {
-            join(&format!("{name}/lane"), lane, deadline)?;
+            first = first.and(join(&format!("{name}/lane"), lane, stages_deadline));
         }
         for worker in pool.close() {
-            join("detect", worker, deadline)?;
+            first = first.and(join("detect", worker, stages_deadline));
         }
-        let released = join("release", releasing, deadline)?;
-        join("status", status.stop(), deadline)?;
-        released
+        if first.is_err() {
+            pulse.finish_now();
+        }
+        first = first.and(join("release", releasing, deadline).and_then(|released| released));
+        first.and(join("status", status.stop(), deadline))
     }
 }
 
@@ -190,7 +229,6 @@ fn start_camera(
         asks: edges.asks,
         reports: edges.reports,
         metrics: metrics.clone(),
-        telemetry: Arc::clone(telemetry),
         in_flight: 1,
         inspect: None,
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kerbside_channel::{Receiver, Sender, WhenFull, edge};
+use kerbside_channel::{Receiver, Reply, Sender, WhenFull, edge};
 use kerbside_core::detection::Detection;
 use kerbside_core::frame::Frame;
 use kerbside_models::{Detector, InferenceError, Model, Stage};
@@ -24,7 +24,7 @@ pub(crate) struct Ask {
     pub(crate) frame: Frame,
     /// An empty list whose memory is reused.
     pub(crate) detections: Vec<Detection>,
-    pub(crate) reply: Sender<Answer>,
+    pub(crate) reply: Reply<Answer>,
 }
 
 /// How long each stage of one detection took, in the order of [`Stage::ALL`].
@@ -99,8 +99,7 @@ fn work(queue: &Receiver<Ask>, models: &[Arc<Model>]) {
                 Err(Failure::Panicked)
             }
         };
-        // A lane that is gone no longer wants its answer.
-        let _ = reply.send(Answer { frame, detections, outcome });
+        reply.give(Answer { frame, detections, outcome });
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::{error, warn};
 
 use crate::analysis::LONGEST_STEP;
 use crate::clock;
-use crate::error::RuntimeError;
+use crate::error::{RuntimeError, with_causes};
 use crate::health::{CameraHealth, Host};
 use crate::lane::Report;
 use crate::process;
@@ -34,13 +34,26 @@ const LOG_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct Pulse {
     /// Milliseconds from the node's start to the last tick.
     ticked_millis: AtomicU64,
-    /// Whether the last write or sync of the spool went well.
+    /// Whether all that was released could be stored so far.
     spool_ok: AtomicBool,
+    /// Set when the node begins to stop: cameras that end now have not failed.
+    stopping: AtomicBool,
+    /// Set when the release thread must end though a stage before it hangs: open bins are worth more than
+    /// what that stage still had.
+    finish_now: AtomicBool,
 }
 
 impl Pulse {
     pub(crate) fn ticked_at(&self) -> Duration {
         Duration::from_millis(self.ticked_millis.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn finish_now(&self) {
+        self.finish_now.store(true, Ordering::Release);
     }
 
     pub(crate) fn spool_ok(&self) -> bool {
@@ -66,7 +79,9 @@ struct State {
     batches: Vec<ReleasedBatch>,
     health_from: WallTime,
     next_tick: Instant,
-    quiet_until: Option<Instant>,
+    trouble_quiet_until: Option<Instant>,
+    failures_quiet_until: Option<Instant>,
+    in_trouble: bool,
     dropped_rows: u64,
 }
 
@@ -75,17 +90,22 @@ impl Releasing {
     pub(crate) fn run(mut self) -> Result<(), RuntimeError> {
         let mut state = State {
             batches: Vec::new(),
-            health_from: clock::now().bin_start(HEALTH_SPAN),
+            health_from: clock::now(),
             next_tick: Instant::now(),
-            quiet_until: None,
+            trouble_quiet_until: None,
+            failures_quiet_until: None,
+            in_trouble: false,
             dropped_rows: 0,
         };
         loop {
             let wait = state.next_tick.saturating_duration_since(Instant::now());
             match self.reports.receive_within(wait) {
-                Ok(report) => self.take_in(report),
+                Ok(report) => self.take_in(report, &mut state),
                 Err(Empty::Timeout) => {}
                 Err(Empty::Closed) => break,
+            }
+            if self.pulse.finish_now.load(Ordering::Acquire) {
+                break;
             }
             if Instant::now() >= state.next_tick {
                 self.tick(&mut state)?;
@@ -99,11 +119,14 @@ impl Releasing {
         Ok(())
     }
 
-    fn take_in(&mut self, report: Report) {
+    fn take_in(&mut self, report: Report, state: &mut State) {
         let Some((name, health)) = self.cameras.get_mut(report.camera) else { return };
         if let Some(failure) = report.failure {
-            // Repeats are counted in a metric; the log says it once a frame at most and names no content.
-            warn!(camera = name, frame = report.sequence, error = %failure, "a frame could not be analysed");
+            // Every one is counted in a metric; the log names one in a while, and no content.
+            health.failed();
+            if may_log(&mut state.failures_quiet_until) {
+                warn!(camera = name, frame = report.sequence, error = %failure, "a frame could not be analysed");
+            }
             return;
         }
         let frame = FrameReport {
@@ -124,12 +147,22 @@ impl Releasing {
     fn tick(&mut self, state: &mut State) -> Result<(), RuntimeError> {
         let now = clock::now();
         self.release.advance(now - LATENESS, &mut state.batches)?;
+        if !self.pulse.stopping.load(Ordering::Acquire) {
+            self.cameras.iter_mut().for_each(|(_, health)| health.look());
+        }
         let minute = now.bin_start(HEALTH_SPAN);
         if minute > state.health_from {
             self.health(state, minute)?;
+        } else if now < state.health_from {
+            // The clock was set back: health rows go on from here.
+            state.health_from = now;
         }
         self.store(state);
-        self.metrics.late_findings.follow(self.release.late_findings() as f64);
+        let counts = self.release.counts();
+        self.metrics.late_findings.follow(counts.late_findings as f64);
+        self.metrics.late_frames.follow(counts.late_frames as f64);
+        self.metrics.unplanned_findings.follow(counts.unplanned_findings as f64);
+        self.metrics.skipped_bins.follow(counts.skipped_bins as f64);
         if let Some(usage) = process::usage() {
             self.metrics.resident_bytes.set(usage.resident_bytes as f64);
             self.metrics.cpu_seconds.follow(usage.cpu_secs);
@@ -174,16 +207,27 @@ impl Releasing {
         self.metrics.spool_unsynced_rows.set(status.unsynced_rows as f64);
         self.metrics.spool_dropped_rows.add(status.dropped_rows.saturating_sub(state.dropped_rows));
         state.dropped_rows = status.dropped_rows;
-        self.pulse.spool_ok.store(trouble.is_none(), Ordering::Release);
+        // A retry comes only now and then: until one has stored everything, the trouble lasts.
+        state.in_trouble = trouble.is_some() || (state.in_trouble && status.unsynced_rows > 0);
+        self.pulse.spool_ok.store(!state.in_trouble, Ordering::Release);
         if let Some(trouble) = trouble
-            && state.quiet_until.is_none_or(|until| Instant::now() >= until)
+            && may_log(&mut state.trouble_quiet_until)
         {
-            error!(error = %trouble, "released rows could not be stored");
-            state.quiet_until = Some(Instant::now() + LOG_PAUSE);
+            error!(error = %with_causes(&trouble), "released rows could not be stored");
         }
     }
 
     fn released(&self, batch: &ReleasedBatch) -> Counter {
         self.telemetry.counter(Metric::ReleasedRows, &[batch.table().name()])
     }
+}
+
+/// Whether something may be logged again; if so, the next [`LOG_PAUSE`] is quiet.
+fn may_log(until: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let may = until.is_none_or(|until| now >= until);
+    if may {
+        *until = Some(now + LOG_PAUSE);
+    }
+    may
 }

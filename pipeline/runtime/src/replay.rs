@@ -65,6 +65,8 @@ pub struct ReplayOutcome {
     pub tracks: Vec<TrackRow>,
     /// Frames analysed.
     pub frames: u64,
+    /// Frames of the clip that were damaged and left out.
+    pub damaged: u64,
     /// How long it took.
     pub elapsed: Duration,
     /// Mean time of one frame in each stage.
@@ -133,14 +135,14 @@ impl Replay {
             asks: pool.asks(),
             reports: report_sender,
             metrics: metrics.clone(),
-            telemetry: Arc::clone(&telemetry),
             in_flight: threads,
             inspect,
         };
         let lane = spawn(format!("{name}/lane"), move || lane.run())?;
         let ingest_failed = |source| RuntimeError::Ingest { camera: name.clone(), source };
-        let ingest = kerbside_ingest::start(source, sender, metrics.clone(), Arc::new(CameraStatus::new()))
-            .map_err(ingest_failed)?;
+        let status = Arc::new(CameraStatus::new());
+        let ingest =
+            kerbside_ingest::start(source, sender, metrics.clone(), Arc::clone(&status)).map_err(ingest_failed)?;
 
         let mut releasing = Releasing::new(release, first_frame_at);
         let broken_off = releasing.run(reports, progress);
@@ -157,7 +159,8 @@ impl Replay {
         let batches = releasing.finish()?;
         let tracks = std::mem::take(&mut *rows.lock().expect("no holder of the rows panics")).into_sorted();
         let stages = Stage::ALL.iter().map(|stage| (stage.name(), metrics.stage(*stage).mean())).collect();
-        Ok(ReplayOutcome { batches, tracks, frames, elapsed: started.elapsed(), stages, interrupted })
+        let damaged = status.frames_damaged();
+        Ok(ReplayOutcome { batches, tracks, frames, damaged, elapsed: started.elapsed(), stages, interrupted })
     }
 }
 
@@ -242,13 +245,8 @@ impl Releasing {
         // The clip may begin or end within the minute.
         let seen = to.min(self.now).since(self.health_from.max(self.start)).as_secs_f32();
         let fps = (self.frames - self.frames_before) as f32 / seen.max(1.0);
-        let sample = HealthSample {
-            fps_in: Some(fps),
-            fps_proc: Some(fps),
-            drop_ratio: Some(0.0),
-            debug_view: Some(false),
-            ..HealthSample::new(CameraState::Up)
-        };
+        let sample =
+            HealthSample { fps_proc: Some(fps), debug_view: Some(false), ..HealthSample::new(CameraState::Up) };
         self.release.health(self.health_from, to, ClockQuality::Unsynced, &[sample], &mut self.batches)?;
         self.health_from = to;
         self.frames_before = self.frames;

@@ -259,6 +259,12 @@ impl EdgeMetrics {
 pub struct NodeMetrics {
     /// [`Metric::LateFindings`].
     pub late_findings: Counter,
+    /// [`Metric::LateFrames`].
+    pub late_frames: Counter,
+    /// [`Metric::UnplannedFindings`].
+    pub unplanned_findings: Counter,
+    /// [`Metric::SkippedBins`].
+    pub skipped_bins: Counter,
     /// [`Metric::SpoolBytes`].
     pub spool_bytes: Gauge,
     /// [`Metric::SpoolUnsyncedRows`].
@@ -278,6 +284,9 @@ impl NodeMetrics {
     pub fn new(telemetry: &Telemetry) -> Self {
         Self {
             late_findings: telemetry.counter(Metric::LateFindings, &[]),
+            late_frames: telemetry.counter(Metric::LateFrames, &[]),
+            unplanned_findings: telemetry.counter(Metric::UnplannedFindings, &[]),
+            skipped_bins: telemetry.counter(Metric::SkippedBins, &[]),
             spool_bytes: telemetry.gauge(Metric::SpoolBytes, &[]),
             spool_unsynced_rows: telemetry.gauge(Metric::SpoolUnsyncedRows, &[]),
             spool_dropped_rows: telemetry.counter(Metric::SpoolDroppedRows, &[]),

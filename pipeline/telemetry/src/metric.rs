@@ -93,6 +93,12 @@ metrics! {
     ReleasedRows = "kerbside_released_rows_total", Kind::Counter, ["table"];
     /// Findings that came after their bin was closed and were dropped.
     LateFindings = "kerbside_late_findings_total", Kind::Counter, [];
+    /// Frames that came after their bin was closed, counted once for each length of bin; many mean that the clock was set back.
+    LateFrames = "kerbside_late_frames_total", Kind::Counter, [];
+    /// Findings that fit no counter of the configuration.
+    UnplannedFindings = "kerbside_unplanned_findings_total", Kind::Counter, [];
+    /// Empty bins that were left out after the clock was set ahead.
+    SkippedBins = "kerbside_skipped_bins_total", Kind::Counter, [];
     /// Bytes in the spool.
     SpoolBytes = "kerbside_spool_bytes", Kind::Gauge, [];
     /// Rows in the spool that are not yet synced to the disk.

@@ -1,7 +1,7 @@
 //! The real programs, started and ended by the tests, on free loopback ports.
 
 // Each test file uses its own part of this, and a failure here is a failure of the test.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,10 +18,15 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Cargo's target folder, out of which this test runs.
-pub fn target() -> PathBuf {
+/// The folder of the profile that this test was built with, such as target/debug.
+fn profile() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(3).unwrap().to_owned()
+    test.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    profile().parent().unwrap().to_owned()
 }
 
 /// The real clip.
@@ -33,7 +38,7 @@ pub fn vtest() -> PathBuf {
 
 /// One of the workspace's programs, to be run in the repository's root.
 pub fn program(name: &str) -> Command {
-    let path = target().join("debug").join(name);
+    let path = profile().join(name);
     assert!(path.is_file(), "{} is missing: run cargo build -p kerbside -p kerbside-camera", path.display());
     let mut command = Command::new(path);
     command.current_dir(root()).env_remove("KERBSIDE_MODELS").env_remove("KERBSIDE_LOG");
@@ -220,8 +225,22 @@ impl Node {
     }
 }
 
-/// Rows that `kerbside events --format json` prints.
+/// Rows that `kerbside events --format json` prints of a path that has no damage.
 pub fn rows(path: &Path) -> Vec<serde_json::Value> {
-    let output = program("kerbside").arg("events").arg(path).args(["--format", "json"]).output().unwrap();
-    stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let output = events(path);
+    assert!(output.status.success(), "{}", stderr(&output));
+    parsed(&output)
+}
+
+/// The rows around what is damaged.
+pub fn rows_despite_damage(path: &Path) -> Vec<serde_json::Value> {
+    parsed(&events(path))
+}
+
+fn events(path: &Path) -> Output {
+    program("kerbside").arg("events").arg(path).args(["--format", "json"]).output().unwrap()
+}
+
+fn parsed(output: &Output) -> Vec<serde_json::Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

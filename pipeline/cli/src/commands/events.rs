@@ -66,7 +66,14 @@ impl Events {
             }
         } else {
             for item in Reader::open(&self.path)? {
-                printer.item(item?)?;
+                match item {
+                    Ok(item) => printer.item(item)?,
+                    Err(error) => {
+                        // What was read before is whole, and is shown first.
+                        printer.flush()?;
+                        return Err(error.into());
+                    }
+                }
             }
             printer.flush()?;
         }

@@ -114,6 +114,9 @@ fn summarise(outcome: &ReplayOutcome) {
         outcome.frames,
         outcome.frames as f64 / seconds
     ));
+    if outcome.damaged > 0 {
+        complain(&format!("{} frames of the clip were damaged and left out", outcome.damaged));
+    }
     let stages: Vec<String> = outcome
         .stages
         .iter()

@@ -41,9 +41,10 @@ impl Run {
         let Some(settings) = load(&self.config, &folder) else { return Ok(Outcome::Refused) };
         let options =
             NodeOptions { software: format!("kerbside {}", env!("CARGO_PKG_VERSION")), demo_bin: self.bin };
-        let node = Node::start(settings, &folder, &options)?;
+        let mut node = Node::start(settings, &folder, &options)?;
         while !stop.is_asked() && !node.has_failed() {
             std::thread::sleep(GLANCE);
+            node.look_after_cameras();
         }
         tracing::info!("the node stops");
         node.stop()?;
