@@ -177,8 +177,7 @@ fn a_replay_that_is_broken_off_leaves_nothing_half_written() {
     let status = running.0.wait().unwrap();
     assert_eq!(status.code(), Some(1));
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["out"]);
-    assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 0);
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

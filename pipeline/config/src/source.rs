@@ -14,6 +14,8 @@ use crate::secret::Secret;
 use crate::settings::{Credentials, FileSource, RtspSource, Source, Transport};
 
 const SOURCE_RULE: &str = "rtsp://HOST/PATH, rtsps://HOST/PATH or the path of a clip is expected";
+/// What cameras call a password in an address's query.
+const PASSWORD_KEYS: [&str; 6] = ["pass", "passwd", "password", "pw", "pwd", "passphrase"];
 const NO_INLINE: &str = "write it into a file of its own and name that: password: {file: /run/secrets/NAME}";
 const MAX_USERNAME: usize = 128;
 
@@ -119,6 +121,15 @@ fn address(field: &Field<'_>, file: &Path, files: Files) -> Option<Address> {
     };
     if url.host_str().is_none_or(str::is_empty) {
         return refuse("the address has no host");
+    }
+    // Some makers take the password there; it would stand in the file for everyone to read.
+    let is_password = |key: &str| PASSWORD_KEYS.contains(&key.to_ascii_lowercase().as_str());
+    if url.query_pairs().any(|(key, _)| is_password(&key)) {
+        field.problem(
+            "the address has a password in it, behind the '?'",
+            "write credentials: {username: NAME, password: {file: PATH}} instead",
+        );
+        return None;
     }
     if url.port() == Some(0) {
         return refuse("the address has port 0");

@@ -31,6 +31,7 @@ pub(crate) struct Seen {
 /// One camera's tracker and operators with their state.
 pub(crate) struct Analysis {
     tracker: Tracker,
+    min_score: f32,
     operators: Vec<Box<dyn Operator>>,
     wanted: [bool; Class::ALL.len()],
     detections: Vec<Detection>,
@@ -41,6 +42,7 @@ pub(crate) struct Analysis {
 impl Analysis {
     pub(crate) fn new(min_score: f32, classes: &[Class], operators: Vec<Box<dyn Operator>>) -> Self {
         Self {
+            min_score,
             tracker: Tracker::new(TrackerSettings { min_score, ..TrackerSettings::DEFAULT }),
             operators,
             wanted: Class::ALL.map(|class| classes.contains(&class)),
@@ -108,9 +110,10 @@ impl Analysis {
         self.findings.as_slice()
     }
 
-    /// The detections of the classes that this camera looks for, of the frame that was tracked last.
-    pub(crate) fn detections(&self) -> &[Detection] {
-        &self.detections
+    /// The detections of the frame that was tracked last: of the classes that this camera looks for, at or
+    /// above its score.
+    pub(crate) fn detections(&self) -> impl Iterator<Item = &Detection> {
+        self.detections.iter().filter(|detection| detection.score >= self.min_score)
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {

@@ -115,7 +115,12 @@ impl Releasing {
         self.release.finish(clock::now(), &mut state.batches)?;
         self.health(&mut state, clock::now())?;
         self.store(&mut state);
-        self.spool.close()?;
+        let unsynced = self.spool.status().unsynced_rows;
+        let spool_dropped_rows = self.metrics.spool_dropped_rows.clone();
+        self.spool.close().inspect_err(|_| {
+            spool_dropped_rows.add(unsynced);
+            error!(rows = unsynced, "rows that were not synced to the disk are lost with the stop");
+        })?;
         Ok(())
     }
 

@@ -24,9 +24,12 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
-        let folder = self.models.open(configured_models(&self.config).as_deref())?;
-        let Some(settings) = load(&self.config, &folder) else { return Ok(Outcome::Refused) };
-        let mut text = format!("node {}: {} cameras, no problems\n", settings.node.name, settings.cameras.len());
+        let Some((_, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
+        let cameras = match settings.cameras.len() {
+            1 => "1 camera".to_owned(),
+            count => format!("{count} cameras"),
+        };
+        let mut text = format!("node {}: {}, no problems\n", settings.node.name, cameras);
         for camera in &settings.cameras {
             let operators: Vec<&str> = camera.operators.iter().map(|named| named.name).collect();
             text.push_str(&format!(
@@ -42,23 +45,30 @@ impl Check {
     }
 }
 
-/// The models folder that node.yaml names, as far as the file can be read at all; its problems are
-/// reported by [`load`].
-pub(crate) fn configured_models(config: &Path) -> Option<PathBuf> {
-    kerbside_config::models_folder(config)
-}
-
-/// The configuration, or `None` after its problems were printed.
-pub(crate) fn load(config: &Path, folder: &ModelFolder) -> Option<Settings> {
-    let names = folder.names();
+/// The models folder and the configuration, or `None` after the problems of either were printed.
+pub(crate) fn load(config: &Path, models: &ModelsArgument) -> anyhow::Result<Option<(ModelFolder, Settings)>> {
+    let opened = models.open(kerbside_config::models_folder(config).as_deref());
+    let names = opened.as_ref().map(ModelFolder::names).unwrap_or_default();
     let catalogue = Catalogue { operators: kerbside_operators::TABLE, models: &names };
-    match kerbside_config::load(config, &catalogue) {
-        Ok(settings) => Some(settings),
+    let settings = match kerbside_config::load(config, &catalogue) {
+        Ok(settings) => settings,
         Err(error) => {
             report(&error);
-            None
+            return Ok(None);
+        }
+    };
+    let folder = opened?;
+    let mut used: Vec<&str> = settings.cameras.iter().map(|camera| camera.detector.model.as_str()).collect();
+    used.sort_unstable();
+    used.dedup();
+    let mut sound = true;
+    for model in used {
+        if let Err(error) = folder.manifest(model) {
+            complain(&format!("{:#}", anyhow::Error::from(error)));
+            sound = false;
         }
     }
+    Ok(sound.then_some((folder, settings)))
 }
 
 /// Prints the problems of a configuration.

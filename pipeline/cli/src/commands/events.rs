@@ -35,6 +35,9 @@ pub(crate) struct Events {
     /// one JSON object a line
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Prints the rows of one table only, such as agg.v1: a CSV file then has one head
+    #[arg(long, value_name = "TABLE", value_parser = ["agg.v1", "health.v1"])]
+    table: Option<String>,
     /// Goes on printing rows as they are released, until Ctrl-C
     #[arg(long)]
     follow: bool,
@@ -49,7 +52,7 @@ enum Format {
 
 impl Events {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
-        let mut printer = Printer::new(self.format, io::stdout().lock());
+        let mut printer = Printer::new(self.format, self.table, io::stdout().lock());
         if self.follow {
             let stop = StopRequest::listen()?;
             let mut follower = Follower::open(&self.path)?;
@@ -86,7 +89,7 @@ impl Events {
 
 /// Prints batches that are in memory, as a table.
 pub(crate) fn print_batches(batches: &[kerbside_uplink::ReleasedBatch]) -> anyhow::Result<()> {
-    let mut printer = Printer::new(Format::Table, io::stdout().lock());
+    let mut printer = Printer::new(Format::Table, None, io::stdout().lock());
     for batch in batches {
         printer.rows_of(batch.table().name(), column_names(batch.get()), rows(batch.get()))?;
     }
@@ -95,6 +98,8 @@ pub(crate) fn print_batches(batches: &[kerbside_uplink::ReleasedBatch]) -> anyho
 
 struct Printer<W: Write> {
     format: Format,
+    /// The only table to print, where one was asked for.
+    only: Option<String>,
     out: BufWriter<W>,
     /// The rows of one table that wait to be printed together.
     waiting: Option<Waiting>,
@@ -111,12 +116,13 @@ struct Waiting {
 }
 
 impl<W: Write> Printer<W> {
-    fn new(format: Format, out: W) -> Self {
-        Self { format, out: BufWriter::new(out), waiting: None, head: Vec::new(), rows: 0, flawed: false }
+    fn new(format: Format, only: Option<String>, out: W) -> Self {
+        Self { format, only, out: BufWriter::new(out), waiting: None, head: Vec::new(), rows: 0, flawed: false }
     }
 
     fn item(&mut self, item: Item) -> anyhow::Result<()> {
         match item {
+            Item::Batch { table, .. } if self.only.as_deref().is_some_and(|only| only != table.name()) => Ok(()),
             Item::Batch { table, batch } => self.rows_of(table.name(), column_names(&batch), rows(&batch)),
             Item::Damage(damage) => {
                 self.flawed = true;

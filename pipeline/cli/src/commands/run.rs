@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use kerbside_runtime::{Node, NodeOptions};
 
-use super::check::{configured_models, load};
+use super::check::load;
 use crate::models::ModelsArgument;
 use crate::signals::StopRequest;
 use crate::{Outcome, logging};
@@ -37,8 +37,7 @@ impl Run {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
         logging::start(&self.log)?;
         let stop = StopRequest::listen()?;
-        let folder = self.models.open(configured_models(&self.config).as_deref())?;
-        let Some(settings) = load(&self.config, &folder) else { return Ok(Outcome::Refused) };
+        let Some((folder, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
         let options =
             NodeOptions { software: format!("kerbside {}", env!("CARGO_PKG_VERSION")), demo_bin: self.bin };
         let mut node = Node::start(settings, &folder, &options)?;

@@ -43,8 +43,9 @@ fn a_torn_tail_is_reported_then_cut_and_costs_no_synced_row() {
         let (mut spool, recovery) = Spool::open(settings(folder.path()), WallTime::UNIX_EPOCH).unwrap();
         assert_eq!(recovery.damages().collect::<Vec<_>>(), [damage]);
         assert_eq!(recovery.damages_of(Table::Health).count(), 0);
-        assert_eq!(recovery.new_epoch(), None, "an interrupted write is no reason for a new epoch");
-        assert_eq!(spool.position(Table::Agg).next_seq, 6);
+        // Someone may have read the rows that were cut off, so their numbers are not given again.
+        assert_eq!(recovery.new_epoch(), Some("the newest rows are missing or damaged"));
+        assert_eq!(spool.position(Table::Agg).next_seq, 0);
         let next = Node::of(&spool).agg();
         spool.append(&next, now()).unwrap();
         let content = read(folder.path());
