@@ -104,7 +104,8 @@ mod tests {
                 prop_assert_eq!(taps.starts.len(), target);
                 for (start, weights) in taps.rows() {
                     prop_assert!(start + weights.len() <= length);
-                    prop_assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+                    let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+                    prop_assert!((sum - 1.0).abs() < 1e-5);
                     prop_assert!(weights.iter().all(|weight| *weight >= 0.0));
                 }
             }
