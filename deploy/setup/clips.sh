@@ -18,10 +18,14 @@ trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 cd "$work"
 echo "fetching vtest.avi from Debian's package opencv-doc"
-apt-get --quiet --option APT::Sandbox::User=root download opencv-doc || {
-    echo "apt-get could not download opencv-doc; run 'apt-get update' (as root) and try again" >&2
-    exit 1
-}
+download() { apt-get --quiet --option APT::Sandbox::User=root download opencv-doc; }
+# A machine whose package lists were never fetched, or are old, finds nothing at first.
+if ! download; then
+    [ "$(id -u)" -eq 0 ] && apt-get update --quiet && download || {
+        echo "apt-get could not download opencv-doc; run 'apt-get update' (as root) and try again" >&2
+        exit 1
+    }
+fi
 dpkg-deb --extract opencv-doc_*.deb unpacked
 found=unpacked/usr/share/doc/opencv-doc/examples/data/vtest.avi
 [ -f "$found" ] || { [ -f "$found.gz" ] && gunzip "$found.gz"; }
