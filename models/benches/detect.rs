@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kerbside_core::frame::{ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
-use kerbside_core::time::{MediaTime, WallTime};
+use kerbside_core::frame::{ColourMatrix, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+
 use kerbside_models::{ModelFolder, Stage};
 
 const ROUNDS: usize = 30;
@@ -57,15 +57,8 @@ fn millis(since: Instant) -> f64 {
 /// A picture without objects: the network's time does not depend on what it sees.
 fn frame(size: PictureSize) -> Frame {
     let header = FrameHeader {
-        sequence: 0,
-        run: 0,
-        media_time: MediaTime::ZERO,
-        wall_time: WallTime::UNIX_EPOCH,
-        arrived: Instant::now(),
-        size,
-        format: PixelFormat::Nv12,
         matrix: ColourMatrix::Bt709,
-        range: ColourRange::Limited,
+        ..FrameHeader::of_picture(size, PixelFormat::Nv12, Instant::now())
     };
     let mut planes = OwnedPlanes::flat(size, header.format, 0, 0);
     for (at, value) in planes.planes[0].0.iter_mut().enumerate() {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kerbside_core::frame::{ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
-use kerbside_core::time::{MediaTime, WallTime};
+use kerbside_core::frame::{Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 
 /// Pixels of a picture.
 #[derive(Clone, Copy, Debug)]
@@ -23,17 +22,7 @@ pub(crate) fn picture(
     other: u8,
     rectangles: &[Rectangle],
 ) -> Frame {
-    let header = FrameHeader {
-        sequence: 0,
-        run: 0,
-        media_time: MediaTime::ZERO,
-        wall_time: WallTime::UNIX_EPOCH,
-        arrived: Instant::now(),
-        size,
-        format,
-        matrix: ColourMatrix::Bt601,
-        range: ColourRange::Limited,
-    };
+    let header = FrameHeader::of_picture(size, format, Instant::now());
     let mut planes = OwnedPlanes::flat(size, format, luma, 19);
     let (bytes, stride) = &mut planes.planes[0];
     for rectangle in rectangles {

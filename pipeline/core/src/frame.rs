@@ -162,6 +162,24 @@ pub struct FrameHeader {
     pub range: ColourRange,
 }
 
+impl FrameHeader {
+    /// The header of a single picture that comes from no stream, for tests and benchmarks: the first frame,
+    /// at time zero, in BT.601 and limited range.
+    pub const fn of_picture(size: PictureSize, format: PixelFormat, arrived: Instant) -> Self {
+        Self {
+            sequence: 0,
+            run: 0,
+            media_time: MediaTime::ZERO,
+            wall_time: WallTime::UNIX_EPOCH,
+            arrived,
+            size,
+            format,
+            matrix: ColourMatrix::Bt601,
+            range: ColourRange::Limited,
+        }
+    }
+}
+
 impl Frame {
     /// Joins a header and its pixels; checks once that every row of every plane is there.
     pub fn new(header: FrameHeader, pixels: Arc<dyn PixelBuffer>) -> Result<Self, LayoutError> {
@@ -246,17 +264,7 @@ mod tests {
     use super::*;
 
     fn header(format: PixelFormat) -> FrameHeader {
-        FrameHeader {
-            sequence: 0,
-            run: 0,
-            media_time: MediaTime::ZERO,
-            wall_time: WallTime::UNIX_EPOCH,
-            arrived: Instant::now(),
-            size: PictureSize { width: 5, height: 3 },
-            format,
-            matrix: ColourMatrix::Bt601,
-            range: ColourRange::Limited,
-        }
+        FrameHeader::of_picture(PictureSize { width: 5, height: 3 }, format, Instant::now())
     }
 
     #[test]

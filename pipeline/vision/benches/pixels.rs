@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kerbside_core::frame::{ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
-use kerbside_core::time::{MediaTime, WallTime};
+use kerbside_core::frame::{Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+
 use kerbside_vision::input::{ColourOrder, InputWriter, PixelScale};
 use kerbside_vision::placement::Placement;
 use kerbside_vision::scene_statistics;
@@ -54,17 +54,7 @@ fn time(frame: &Frame, work: &str, mut run: impl FnMut()) {
 }
 
 fn frame(size: PictureSize, format: PixelFormat) -> Frame {
-    let header = FrameHeader {
-        sequence: 0,
-        run: 0,
-        media_time: MediaTime::ZERO,
-        wall_time: WallTime::UNIX_EPOCH,
-        arrived: Instant::now(),
-        size,
-        format,
-        matrix: ColourMatrix::Bt601,
-        range: ColourRange::Limited,
-    };
+    let header = FrameHeader::of_picture(size, format, Instant::now());
     let mut planes = OwnedPlanes::flat(size, format, 0, 0);
     for (at, value) in planes.planes.iter_mut().flat_map(|(bytes, _)| bytes.iter_mut()).enumerate() {
         *value = (at * at / 7 % 199) as u8;

@@ -41,10 +41,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use kerbside_core::frame::{
-        ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat,
-    };
-    use kerbside_core::time::{MediaTime, WallTime};
+    use kerbside_core::frame::{Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 
     use opencv::prelude::MatTraitConst;
 
@@ -57,17 +54,7 @@ mod tests {
         planes.planes[0].0[16] = 99;
         // The last row may end where its pixels do.
         planes.planes[0].0.truncate(2 * 16 + 5);
-        let header = FrameHeader {
-            sequence: 0,
-            run: 0,
-            media_time: MediaTime::ZERO,
-            wall_time: WallTime::UNIX_EPOCH,
-            arrived: Instant::now(),
-            size,
-            format: PixelFormat::Nv12,
-            matrix: ColourMatrix::Bt601,
-            range: ColourRange::Limited,
-        };
+        let header = FrameHeader::of_picture(size, PixelFormat::Nv12, Instant::now());
         let frame = Frame::new(header, Arc::new(planes)).unwrap();
         let luma = LumaMat::over(&frame).unwrap();
         let mat = luma.as_mat();

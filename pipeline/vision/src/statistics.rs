@@ -79,8 +79,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use kerbside_core::frame::{ColourMatrix, ColourRange, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
-    use kerbside_core::time::{MediaTime, WallTime};
+    use kerbside_core::frame::{FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 
     use super::*;
 
@@ -94,17 +93,7 @@ mod tests {
                 bytes[y * *stride + x] = luma(x, y);
             }
         }
-        let header = FrameHeader {
-            sequence: 0,
-            run: 0,
-            media_time: MediaTime::ZERO,
-            wall_time: WallTime::UNIX_EPOCH,
-            arrived: Instant::now(),
-            size,
-            format: PixelFormat::I420,
-            matrix: ColourMatrix::Bt601,
-            range: ColourRange::Limited,
-        };
+        let header = FrameHeader::of_picture(size, PixelFormat::I420, Instant::now());
         Frame::new(header, Arc::new(planes)).unwrap()
     }
 

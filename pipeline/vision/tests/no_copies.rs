@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kerbside_core::frame::{ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
-use kerbside_core::time::{MediaTime, WallTime};
+use kerbside_core::frame::{ColourMatrix, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+
 use kerbside_vision::input::{ColourOrder, InputWriter, PixelScale};
 use kerbside_vision::placement::Placement;
 
@@ -51,15 +51,8 @@ fn writing_an_input_allocates_nothing_once_the_frames_are_known() {
         .into_iter()
         .map(|(width, format)| {
             let header = FrameHeader {
-                sequence: 0,
-                run: 0,
-                media_time: MediaTime::ZERO,
-                wall_time: WallTime::UNIX_EPOCH,
-                arrived: Instant::now(),
-                size: PictureSize { width, height: 576 },
-                format,
                 matrix: ColourMatrix::Bt709,
-                range: ColourRange::Limited,
+                ..FrameHeader::of_picture(PictureSize { width, height: 576 }, format, Instant::now())
             };
             Frame::new(header, Arc::new(OwnedPlanes::flat(header.size, format, 77, 64))).unwrap()
         })

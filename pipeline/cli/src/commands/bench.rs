@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
-use kerbside_core::frame::{ColourMatrix, ColourRange, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
-use kerbside_core::time::{MediaTime, WallTime};
+use kerbside_core::frame::{Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+
 use kerbside_models::{Model, Stage};
 use serde::Serialize;
 
@@ -184,17 +184,7 @@ fn noise(size: PictureSize) -> anyhow::Result<Frame> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         *byte = (state >> 24) as u8;
     }
-    let header = FrameHeader {
-        sequence: 0,
-        run: 0,
-        media_time: MediaTime::ZERO,
-        wall_time: WallTime::UNIX_EPOCH,
-        arrived: Instant::now(),
-        size,
-        format: PixelFormat::I420,
-        matrix: ColourMatrix::Bt601,
-        range: ColourRange::Limited,
-    };
+    let header = FrameHeader::of_picture(size, PixelFormat::I420, Instant::now());
     Ok(Frame::new(header, Arc::new(planes))?)
 }
 
