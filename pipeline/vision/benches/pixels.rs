@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use kerbside_core::frame::{Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 
-use kerbside_vision::input::{ColourOrder, InputWriter, PixelScale};
+use kerbside_vision::input::{ColourOrder, InputWriter, PackedRows, PixelScale, Quantiser};
 use kerbside_vision::placement::Placement;
 use kerbside_vision::scene_statistics;
 
@@ -22,6 +22,7 @@ fn main() {
         deviation: [57.375, 57.12, 58.395],
         padding: 114.0,
     };
+    let quantiser = Quantiser { scale: 0.018, zero: 114 };
     println!("{:<10} {:>5} {:<16} {:>10} {:>10}", "picture", "", "work", "median ms", "least ms");
     for (width, height) in [(640, 360), (768, 576), (1280, 720), (1920, 1080)] {
         for format in [PixelFormat::I420, PixelFormat::Nv12] {
@@ -29,8 +30,14 @@ fn main() {
             let placement = Placement::own_shape(frame.size, 416, 32);
             let mut input = vec![0.0; 3 * (placement.input.width * placement.input.height) as usize];
             let mut writer = InputWriter::new(scale);
-            time(&frame, "network input", || {
+            time(&frame, "planar input", || {
                 writer.write_planar_f32(&frame, &placement, &mut input).expect("the buffer has the input's size");
+            });
+            let row_stride = 4 * placement.input.width as usize;
+            let mut input = vec![0; row_stride * placement.input.height as usize];
+            time(&frame, "packed input", || {
+                let out = PackedRows { bytes: &mut input, row_stride };
+                writer.write_packed_u8(&frame, &placement, quantiser, out).expect("the rows hold the input");
             });
             time(&frame, "scene statistics", || {
                 scene_statistics(&frame).expect("OpenCV takes any picture");

@@ -37,6 +37,19 @@ pub enum VisionError {
         /// What the caller gave.
         found: usize,
     },
+    /// The caller's rows do not hold the input's pixels.
+    #[error(
+        "the buffer of {found} bytes with {row_stride} bytes from row to row does not hold {}x{} packed pixels",
+        input.width, input.height
+    )]
+    PackedRows {
+        /// The input's size.
+        input: PictureSize,
+        /// How many bytes the caller gave.
+        found: usize,
+        /// The caller's bytes from the start of one row to the start of the next.
+        row_stride: usize,
+    },
 }
 
 impl Classified for VisionError {

@@ -1,7 +1,7 @@
 //! OpenCV's view of a luma plane: a matrix header over the bytes that the decoder wrote.
 //!
-//! This is the crate's only `unsafe` code. The header does not own its bytes and must not outlive them or write
-//! to them; [`LumaMat`] holds both rules in its type.
+//! With the instruction sets of the network's input this is the crate's only `unsafe` code. The header does not
+//! own its bytes and must not outlive them or write to them; [`LumaMat`] holds both rules in its type.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use kerbside_core::frame::{ColourMatrix, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 
-use kerbside_vision::input::{ColourOrder, InputWriter, PixelScale};
+use kerbside_vision::input::{ColourOrder, InputWriter, PackedRows, PixelScale, Quantiser};
 use kerbside_vision::placement::Placement;
 
 thread_local! {
@@ -60,9 +60,13 @@ fn writing_an_input_allocates_nothing_once_the_frames_are_known() {
     let placements: Vec<Placement> = frames.iter().map(|f| Placement::own_shape(f.size, 416, 32)).collect();
     let mut inputs: Vec<Vec<f32>> =
         placements.iter().map(|p| vec![0.0; 3 * (p.input.width * p.input.height) as usize]).collect();
+    let mut bytes = vec![0; 4 * 416 * 416];
+    let quantiser = Quantiser { scale: 0.02, zero: 110 };
     let mut write_all = || {
         for ((frame, placement), input) in frames.iter().zip(&placements).zip(&mut inputs) {
             writer.write_planar_f32(frame, placement, input).unwrap();
+            let rows = PackedRows { bytes: &mut bytes, row_stride: 4 * 416 };
+            writer.write_packed_u8(frame, placement, quantiser, rows).unwrap();
         }
     };
     assert!(allocated_by(&mut write_all) > 0, "the first frames need tables, or the counter counts nothing");

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kerbside_core::frame::{FrameHeader, OwnedPlanes};
+use kerbside_core::frame::{ColourMatrix, ColourRange, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 use kerbside_core::time::{MediaTime, WallTime};
 
 use super::*;
@@ -9,7 +9,12 @@ use super::*;
 const PLAIN: PixelScale =
     PixelScale { order: ColourOrder::Rgb, mean: [0.0; 3], deviation: [1.0; 3], padding: 114.0 };
 
-fn header(size: PictureSize, format: PixelFormat, matrix: ColourMatrix, range: ColourRange) -> FrameHeader {
+pub(super) fn header(
+    size: PictureSize,
+    format: PixelFormat,
+    matrix: ColourMatrix,
+    range: ColourRange,
+) -> FrameHeader {
     FrameHeader {
         sequence: 0,
         run: 0,
@@ -133,6 +138,10 @@ fn the_input_is_the_picture_converted_and_then_resized() {
         ((240, 135), 52, PixelFormat::Nv12, ColourMatrix::Bt709, ColourRange::Full),
         ((20, 33), 64, PixelFormat::Nv12, ColourMatrix::Bt601, ColourRange::Limited),
         ((1, 3), 8, PixelFormat::I420, ColourMatrix::Bt601, ColourRange::Limited),
+        // Averages over more rows and columns than one pass takes.
+        ((60, 300), 20, PixelFormat::I420, ColourMatrix::Bt601, ColourRange::Limited),
+        ((60, 300), 20, PixelFormat::Nv12, ColourMatrix::Bt601, ColourRange::Limited),
+        ((600, 50), 30, PixelFormat::Nv12, ColourMatrix::Bt709, ColourRange::Limited),
         // Wide and low: a reduction by more than two in one direction only.
         ((101, 2), 40, PixelFormat::Nv12, ColourMatrix::Bt601, ColourRange::Limited),
     ];
