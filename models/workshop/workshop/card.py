@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 import onnxruntime
 
-from . import layout, source
+from . import layout, quantise, scales, source
 from .evaluate import ALLOWED_COUNT_DIFFERENCE, ALLOWED_LOSS, Agreement, Match
 
 
@@ -50,7 +50,7 @@ def accuracy(all_figures):
     return table(rows)
 
 
-def card(file_name, model_bytes, float_bytes, calibration_count, held_out_count, annotation, all_figures):
+def card(file_name, model_bytes, float_bytes, calibration_count, fullest_sum, held_out_count, annotation, all_figures):
     annotated = sum(len(boxes) for boxes in annotation.values())
     sources = table([
         ["file", "package", "SHA-256"],
@@ -101,11 +101,20 @@ classes, in order, are the labels in `manifest.yaml`.
 
 ## How it is quantised
 
-- Weights int8, symmetric, one scale per output channel. Activations uint8 with a zero point, one scale
-  per tensor, from the whole range seen while calibrating. Scales lie on a grid of 1/32 octave.
-- A convolution and its LeakyReLU are one step, with no rounding between them.
+- Weights int8, symmetric, one scale per output channel, of {quantise.WEIGHT_SCALE_BITS} significant bits at most. Activations
+  uint8 with a zero point, one scale per tensor, from the whole range seen while calibrating. The scale is
+  a power of two; only the input's is {scales.INPUT_SCALE}.
+- Each channel was multiplied by a factor before it was rounded, and the weights that read it divided by
+  the same. It fits the range to the scale and halves, in octaves, the differences between the channels.
+- A convolution and its LeakyReLU are one step, with no rounding between them; so are a resize and the
+  addition after it.
 - The last six convolutions have int8 inputs and weights and a float result.
-- Tensors joined by a concat, and both ends of the max-pool and of each resize, share one scale.
+- Tensors joined by a concat, and both ends of the max-pool, share one scale.
+
+With these scales 32-bit floats hold every sum exactly, whatever its order: the largest partial sum in
+the calibration pictures is {fullest_sum:.2f} of what they can hold. So every engine that computes each step as the
+ONNX standard says, in floats or in integers, finds the same bytes. LeakyReLU is one multiplication of the
+convolution's float result, and rounding is to nearest, ties to even.
 
 Calibrated on {calibration_count} pictures: every 8th frame of vtest.avi, zoomed and darkened parts of some of
 these frames, and four free pictures of other scenes, as they are, mirrored and darkened.
@@ -137,5 +146,5 @@ Measured in ONNX Runtime {onnxruntime.__version__} with ONNX {onnx.__version__}.
 
 `models/workshop/rebuild --check` makes the file again and compares its SHA-256. It was the same in
 repeated runs with the pinned packages. Another processor may round the float model's activations
-differently; the grid of scales makes a different file unlikely, not impossible.
+differently; the grid of the factors makes a different file unlikely, not impossible.
 """

@@ -1,7 +1,7 @@
 """What the workshop and the manifest agree on: names of the inputs and outputs, the head, the labels."""
 
 NAME = "nanodet-g"
-VERSION = 1
+VERSION = 2
 INPUT_NAME = "image"
 MULTIPLE_OF = 32
 LONG_SIDE = 416

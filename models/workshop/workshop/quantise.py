@@ -1,89 +1,65 @@
 """Float ONNX to int8 QDQ, placed the way an integer engine computes it.
 
 Weights: int8, symmetric, one scale per output channel. Biases: int32, scale of input times scale
-of weights. Activations: uint8 with a zero point, one scale per tensor.
+of weights. Activations: uint8 with a zero point, one scale per tensor; `scales.py` chooses them, and
+the gains that go into the weights.
 
 - A convolution and the LeakyReLU after it are one step: no rounding between them.
 - The convolutions at the outputs end in float: int8 inputs and weights, results not rounded to
   8 bits, so that scores near a threshold keep their full resolution.
-- Tensors that a concat joins, and both ends of a max-pool and a resize, share one scale: there
-  these operators only move or average bytes.
-- Scales are rounded up to a grid of 32 steps an octave, so that float noise in the calibration
-  (another processor, another library) seldom changes the file.
+- Tensors that a concat joins, and both ends of a max-pool, share one scale: there these operators
+  only move bytes.
+- A resize and the addition after it are one step.
 """
-
-import math
-from collections import defaultdict
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-SCALE_STEPS_PER_OCTAVE = 32
-# Operators that hand their input's values on; both ends share a scale.
-KEEPS_VALUES = ("MaxPool", "Resize", "Concat")
+from .scales import Scales, choose
+
+# Significant bits of a weight's scale. Fewer make the steps larger, more make sums of a convolution
+# that a 32-bit float cannot hold.
+WEIGHT_SCALE_BITS = 4
+# The input's scale has three of its own, and bright pixels add up.
+FIRST_WEIGHT_SCALE_BITS = 3
 
 
-def activations(model):
-    """Names of the tensors to quantise, in graph order."""
-    graph = model.graph
-    consumers = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            consumers[name].append(node.op_type)
-    names = [graph.input[0].name]
-    for node in graph.node:
-        following = set(consumers[node.output[0]])
-        if node.op_type == "Conv" and following & {"LeakyRelu", "Sigmoid", "Reshape"}:
-            continue
-        if node.op_type in ("Conv", "LeakyRelu", "Add", *KEEPS_VALUES):
-            names.append(node.output[0])
-    return names
+def weight_scales(weight, bits):
+    """One scale per output channel, not smaller than its largest weight needs."""
+    needed = np.maximum(np.abs(weight).max(axis=(1, 2, 3)), 1e-8) / 127
+    unit = 2.0 ** (np.floor(np.log2(needed)) - (bits - 1))
+    return (np.ceil(needed / unit - 1e-6) * unit).astype(np.float32)
 
 
-def groups(model):
-    """Tensor name to the name of the first tensor that shares its scale."""
-    names = activations(model)
-    leader = {name: name for name in names}
-
-    def find(name):
-        while leader[name] != name:
-            name = leader[name]
-        return name
-
+def rounded_everywhere(model, ranges, chosen):
+    """Scales that also round between a convolution and its LeakyReLU, and behind each resize."""
+    group_of, scale, zero, gain = (dict(d) for d in (chosen.group_of, chosen.scale, chosen.zero, chosen.gain))
     for node in model.graph.node:
-        if node.op_type in KEEPS_VALUES:
-            inputs = node.input if node.op_type == "Concat" else node.input[:1]
-            for name in inputs:
-                first, second = sorted((find(name), find(node.output[0])), key=names.index)
-                leader[second] = first
-    return {name: find(name) for name in names}
+        before, after = node.input[0], node.output[0]
+        if node.op_type == "LeakyRelu":
+            low = float((ranges[after][0] * gain[after]).min()) / node.attribute[0].f
+            high = float((ranges[after][1] * gain[after]).max())
+            group_of[before], gain[before] = before, gain[after]
+            scale[before], zero[before] = (high - low) / 255, round(-low / (high - low) * 255)
+        elif node.op_type == "Resize":
+            group_of[after], gain[after] = group_of[before], gain[before]
+    return Scales(group_of, scale, zero, gain)
 
 
-def activation_parameters(low, high):
-    """Scale and zero point of a uint8 tensor that holds low..high and zero."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    steps = math.ceil(SCALE_STEPS_PER_OCTAVE * math.log2(max(high - low, 1e-6) / 255) - 1e-3)
-    scale = np.float32(2.0 ** (steps / SCALE_STEPS_PER_OCTAVE))
-    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+def quantise(model, ranges, round_everywhere=False):
+    """The QDQ model. `ranges` has low and high of each channel for each of `scales.activations`.
 
-
-def quantise(model, ranges, round_before_leaky=False):
-    """The QDQ model. `ranges` has low and high for every leader in `groups(model)`.
-
-    `round_before_leaky` also rounds between a convolution and its LeakyReLU. It costs accuracy;
-    ONNX Runtime runs a convolution in integers only so. It is for speed comparisons alone.
+    `round_everywhere` also rounds between a convolution and its LeakyReLU, and behind each resize. It
+    costs accuracy; ONNX Runtime runs a convolution and an addition in integers only so. It is for
+    speed comparisons alone.
     """
-    group_of = groups(model)
-    ranges = dict(ranges)
-    if round_before_leaky:
-        for node in model.graph.node:
-            if node.op_type == "LeakyRelu":
-                low, high = ranges[group_of[node.output[0]]]
-                group_of[node.input[0]] = node.input[0]
-                ranges[node.input[0]] = (low / node.attribute[0].f, high)
-    parameters = {leader: activation_parameters(*ranges[leader]) for leader in set(group_of.values())}
+    chosen = choose(model, ranges)
+    if round_everywhere:
+        chosen = rounded_everywhere(model, ranges, chosen)
+    group_of, gain = chosen.group_of, chosen.gain
     weights = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    leaky_of = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "LeakyRelu"}
     nodes, initializers = [], {}
 
     def constant(name, array):
@@ -91,8 +67,9 @@ def quantise(model, ranges, round_before_leaky=False):
         return name
 
     def activation(name):
-        scale, zero = parameters[group_of[name]]
-        pair = [constant(group_of[name] + "_scale", scale), constant(group_of[name] + "_zero", zero)]
+        group = group_of[name]
+        pair = [constant(group + "_scale", np.float32(chosen.scale[group])),
+                constant(group + "_zero", np.uint8(chosen.zero[group]))]
         nodes.append(helper.make_node("QuantizeLinear", [name, *pair], [name + "_q"], name=name + "_q"))
         nodes.append(helper.make_node("DequantizeLinear", [name + "_q", *pair], [name + "_dq"], name=name + "_dq"))
 
@@ -113,12 +90,16 @@ def quantise(model, ranges, round_before_leaky=False):
             elif name in weights and node.op_type != "Conv":
                 constant(name, weights[name])
         if node.op_type == "Conv":
-            weight, bias = weights[node.input[1]], weights[node.input[2]]
-            weight_scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3)), 1e-8).astype(np.float32) / np.float32(127)
+            weight, bias = weights[node.input[1]].astype(np.float64), weights[node.input[2]].astype(np.float64)
+            # The outputs of the network have no gain.
+            made = gain.get(leaky_of.get(node.output[0], node.output[0]), np.ones(len(bias)))
+            weight = weight * made[:, None, None, None] / gain[node.input[0]][None, :, None, None]
+            reads_input = node.input[0] == model.graph.input[0].name
+            weight_scale = weight_scales(weight, FIRST_WEIGHT_SCALE_BITS if reads_input else WEIGHT_SCALE_BITS)
             integers = np.clip(np.rint(weight / weight_scale[:, None, None, None]), -127, 127).astype(np.int8)
-            bias_scale = (parameters[group_of[node.input[0]]][0] * weight_scale).astype(np.float32)
+            bias_scale = np.float32(chosen.scale[group_of[node.input[0]]]) * weight_scale
             copy.input[1] = stored(node.input[1], integers, weight_scale)
-            copy.input[2] = stored(node.input[2], np.rint(bias / bias_scale).astype(np.int32), bias_scale)
+            copy.input[2] = stored(node.input[2], np.rint(bias * made / bias_scale).astype(np.int32), bias_scale)
         nodes.append(copy)
         if node.output[0] in group_of:
             activation(node.output[0])
