@@ -1,7 +1,9 @@
 //! How long one frame takes in a detector: `cargo bench -p kerbside-models [-- MODEL-FOLDER MODEL]`.
 //!
-//! Prints the time to load and to make the network for a shape, and for each stage the median and the minimum of
-//! many frames in milliseconds, on one thread.
+//! Runs every engine that this processor has on the same frame, in turns, so that whatever else the machine does
+//! disturbs them alike: the best one, AVX2, portable code, and tract. Prints for each the time to load and to make the
+//! network for a shape, the median and the least of each stage in milliseconds on one thread, and how often the best
+//! one goes into the others' medians.
 
 #![allow(clippy::print_stdout, reason = "printing is what a benchmark does")]
 
@@ -11,43 +13,99 @@ use std::time::Instant;
 
 use kerbside_core::frame::{ColourMatrix, Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 
-use kerbside_models::{ModelFolder, Stage};
+use kerbside_models::{Detector, EngineChoice, Model, ModelFolder, Stage};
 
 const ROUNDS: usize = 30;
+/// The first is what the others are compared with.
+const ENGINES: [&str; 4] = ["auto", "avx2", "portable", "tract"];
+
+/// One engine's model.
+struct Contender {
+    name: &'static str,
+    model: Arc<Model>,
+}
+
+/// One engine's detector and the times of its stages, in milliseconds.
+struct Course {
+    name: &'static str,
+    detector: Box<dyn Detector>,
+    stages: [Vec<f64>; Stage::ALL.len()],
+    totals: Vec<f64>,
+}
 
 fn main() {
     // Cargo adds `--bench`.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let folder = words.first().map_or(concat!(env!("CARGO_MANIFEST_DIR"), "/"), String::as_str);
     let name = words.get(1).map_or("nanodet-g", String::as_str);
-
-    let start = Instant::now();
     let folder = ModelFolder::open(Path::new(folder)).expect("the model folder can be read");
-    let model = folder.load(name).expect("the model is whole");
-    println!("{} loaded in {:.0} ms", model.id(), millis(start));
-    let mut found = Vec::new();
+
+    let contenders: Vec<Contender> =
+        ENGINES.into_iter().filter_map(|engine| contender(&folder, name, engine)).collect();
     for (width, height) in [(768, 576), (1920, 1080)] {
-        let frame = frame(PictureSize { width, height });
+        compare(&contenders, &frame(PictureSize { width, height }));
+    }
+}
+
+/// `None` where this processor cannot run the engine.
+fn contender(folder: &ModelFolder, model: &str, name: &'static str) -> Option<Contender> {
+    let engine: EngineChoice = match name.parse() {
+        Ok(engine) => engine,
+        Err(error) => {
+            println!("{name}: {error}");
+            return None;
+        }
+    };
+    let start = Instant::now();
+    let model = folder.load_for(model, engine).expect("the model is whole");
+    println!("{} for {name} loaded in {:.0} ms", model.id(), millis(start));
+    Some(Contender { name, model })
+}
+
+fn compare(contenders: &[Contender], frame: &Frame) {
+    let mut found = Vec::new();
+    let PictureSize { width, height } = frame.size;
+    let mut courses = Vec::new();
+    for Contender { name, model } in contenders {
         let mut detector = model.detector();
         let start = Instant::now();
-        detector.detect(&frame, &mut found).expect("the model runs");
+        detector.detect(frame, &mut found).expect("the model runs");
         let (rows, columns) = model.input_shape(frame.size);
-        println!("{width}x{height}: input {columns}x{rows}, first frame {:.0} ms", millis(start));
-
-        let mut times = [const { Vec::new() }; Stage::ALL.len()];
-        for _ in 0..ROUNDS {
-            let mut start = Instant::now();
+        println!("{width}x{height}: input {columns}x{rows}, {name}: first frame {:.0} ms", millis(start));
+        courses.push(Course { name, detector, stages: Default::default(), totals: Vec::new() });
+    }
+    for _ in 0..ROUNDS {
+        for Course { detector, stages, totals, .. } in &mut courses {
+            let begun = Instant::now();
+            let mut since = begun;
             let mut finished = |stage: Stage| {
-                times[stage as usize].push(millis(start));
-                start = Instant::now();
+                stages[stage as usize].push(millis(since));
+                since = Instant::now();
             };
-            detector.detect_in_stages(&frame, &mut found, &mut finished).expect("the model runs");
-        }
-        for (stage, times) in Stage::ALL.iter().zip(&mut times) {
-            times.sort_by(f64::total_cmp);
-            println!("    {:<8} median {:>8.2} ms, least {:>8.2} ms", stage.name(), times[ROUNDS / 2], times[0]);
+            detector.detect_in_stages(frame, &mut found, &mut finished).expect("the model runs");
+            totals.push(millis(begun));
         }
     }
+    let mut best = None;
+    for Course { name, stages, totals, .. } in &mut courses {
+        let (median, least) = summary(totals);
+        let best = *best.get_or_insert(median);
+        println!(
+            "    {name:<9} median {median:>8.2} ms, least {least:>8.2} ms, {:>6.2} times {}",
+            median / best,
+            ENGINES[0]
+        );
+        for (stage, times) in Stage::ALL.iter().zip(stages) {
+            let (median, least) = summary(times);
+            println!("        {:<8} median {median:>8.2} ms, least {least:>8.2} ms", stage.name());
+        }
+    }
+}
+
+/// The median and the least.
+fn summary(times: &mut [f64]) -> (f64, f64) {
+    times.sort_by(f64::total_cmp);
+    (times[times.len() / 2], times[0])
 }
 
 fn millis(since: Instant) -> f64 {

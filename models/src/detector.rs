@@ -2,13 +2,14 @@
 
 use kerbside_core::detection::Detection;
 use kerbside_core::frame::{Frame, PictureSize};
-use kerbside_vision::input::InputWriter;
+use kerbside_vision::input::{InputWriter, PackedRows, Quantiser};
 use kerbside_vision::placement::Placement;
 use std::sync::Arc;
 
-use crate::engine::{Plan, Session};
+use crate::engine::{Input, Plan, Session};
 use crate::error::InferenceError;
 use crate::model::Model;
+use crate::report::LayerReport;
 use crate::suppression::{Candidate, suppress};
 
 /// The lowest score that a detector reports. A tracker uses weak detections to hold on to an object;
@@ -35,6 +36,31 @@ pub trait Detector: Send {
         out: &mut Vec<Detection>,
         finished: &mut dyn FnMut(Stage),
     ) -> Result<(), InferenceError>;
+
+    /// The layers that frames of this size go through, and what runs each.
+    fn layers(&mut self, size: PictureSize) -> Result<&[LayerReport], InferenceError>;
+
+    /// Runs the network alone, on the input that the last [`Detector::detect`] left behind, and calls `finished`
+    /// with a layer's place in [`Detector::layers`] at the end of each of its steps, as far as the network runs in the
+    /// int8 engine. For measuring.
+    fn run_layers(&mut self, finished: &mut dyn FnMut(usize)) -> Result<(), InferenceError>;
+}
+
+/// How a detector works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DetectorSettings {
+    /// To how many pixels the picture's longer side is scaled; `None` for the manifest's `default_long_side`. A
+    /// network whose file fixes its input keeps that.
+    pub long_side: Option<u32>,
+    /// How many threads split one frame. One gives the most frames in all where there are many cameras; more give
+    /// each frame sooner.
+    pub threads: usize,
+}
+
+impl Default for DetectorSettings {
+    fn default() -> Self {
+        Self { long_side: None, threads: 1 }
+    }
 }
 
 /// The stages of a detection, in their order.
@@ -66,6 +92,7 @@ impl Stage {
 pub(crate) struct ModelDetector {
     model: Arc<Model>,
     long_side: u32,
+    threads: usize,
     writer: InputWriter,
     /// Most recently used first.
     lanes: Vec<Lane>,
@@ -80,9 +107,12 @@ struct Lane {
 }
 
 impl ModelDetector {
-    pub(crate) fn new(model: Arc<Model>, long_side: u32) -> Self {
-        let writer = InputWriter::new(model.manifest().input.pixels);
-        Self { model, long_side, writer, lanes: Vec::new(), candidates: Vec::new() }
+    pub(crate) fn new(model: Arc<Model>, settings: DetectorSettings) -> Self {
+        let DetectorSettings { long_side, threads } = settings;
+        let input = &model.manifest().input;
+        let writer = InputWriter::new(input.pixels);
+        let long_side = long_side.unwrap_or(input.default_long_side);
+        Self { model, long_side, threads, writer, lanes: Vec::new(), candidates: Vec::new() }
     }
 
     /// Brings the lane for this input shape to the front, made new if need be.
@@ -91,7 +121,7 @@ impl ModelDetector {
             Some(at) => self.lanes[..=at].rotate_right(1),
             None => {
                 let plan = self.model.plan(input)?;
-                let session = plan.session().map_err(InferenceError::Run)?;
+                let session = plan.session(self.threads).map_err(InferenceError::Run)?;
                 self.lanes.truncate(MAX_LANES - 1);
                 self.lanes.insert(0, Lane { input, plan, session });
             }
@@ -113,15 +143,21 @@ impl Detector for ModelDetector {
         let Self { model, writer, lanes, candidates, .. } = self;
         let Lane { plan, session, .. } = &mut lanes[0];
 
-        session
-            .with_input(|values| writer.write_planar_f32(frame, &placement, values))
-            .map_err(InferenceError::Run)??;
+        let written = session.with_input(|input| match input {
+            Input::Planar(values) => writer.write_planar_f32(frame, &placement, values),
+            Input::Packed(input) => {
+                let (scale, zero) = input.quantisation;
+                let out = PackedRows { bytes: input.bytes, row_stride: input.row_stride };
+                writer.write_packed_u8(frame, &placement, Quantiser { scale, zero }, out)
+            }
+        });
+        written.map_err(InferenceError::Run)??;
         finished(Stage::Input);
 
-        let outputs = session.run().map_err(InferenceError::Run)?;
+        session.run(&mut |_| ()).map_err(InferenceError::Run)?;
         finished(Stage::Network);
 
-        let values = outputs.values().map_err(InferenceError::Run)?;
+        let values = session.outputs().map_err(InferenceError::Run)?;
         for ((name, shape), values) in plan.output_names().iter().zip(plan.output_shapes()).zip(&values) {
             let (expected, found) = (shape.iter().product(), values.len());
             if found != expected {
@@ -134,6 +170,18 @@ impl Detector for ModelDetector {
         out.extend(candidates.iter().filter_map(|candidate| detection(candidate, &placement)));
         finished(Stage::Head);
         Ok(())
+    }
+
+    fn layers(&mut self, size: PictureSize) -> Result<&[LayerReport], InferenceError> {
+        let input = self.model.placement(size, self.long_side).input;
+        Ok(self.lane(input)?.plan.layers())
+    }
+
+    fn run_layers(&mut self, finished: &mut dyn FnMut(usize)) -> Result<(), InferenceError> {
+        match self.lanes.first_mut() {
+            Some(lane) => lane.session.run(finished).map_err(InferenceError::Run),
+            None => Ok(()),
+        }
     }
 }
 

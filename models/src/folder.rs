@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kerbside_core::diagnostics::{Position, Problems};
 use sha2::{Digest, Sha256};
 
+use crate::engine::EngineChoice;
 use crate::error::ModelError;
 use crate::manifest::Manifest;
 use crate::model::Model;
@@ -92,11 +93,16 @@ impl ModelFolder {
         Ok(Verified { path, sha256: manifest.sha256, size_bytes: manifest.size_bytes })
     }
 
-    /// Verifies and loads a model.
+    /// Verifies and loads a model, to be run by the best engine for it.
     pub fn load(&self, name: &str) -> Result<Arc<Model>, ModelError> {
+        self.load_for(name, EngineChoice::Auto)
+    }
+
+    /// The same, to be run by this engine.
+    pub fn load_for(&self, name: &str, engine: EngineChoice) -> Result<Arc<Model>, ModelError> {
         let manifest = self.manifest(name)?;
         let bytes = read_verified(&self.folder(name)?.join(&manifest.file), &manifest)?;
-        Model::new(manifest, &bytes)
+        Model::new(manifest, bytes, engine)
     }
 
     fn folder(&self, name: &str) -> Result<&Path, ModelError> {

@@ -25,16 +25,18 @@ mod engine;
 mod error;
 mod folder;
 mod head;
+mod int8;
 mod labels;
 mod manifest;
 mod model;
+mod report;
 mod suppression;
 
-/// The engine that runs networks, for reports.
-pub const ENGINE: &str = engine::NAME;
-
-pub use detector::{Detector, SCORE_FLOOR, Stage};
+pub use detector::{Detector, DetectorSettings, SCORE_FLOOR, Stage};
+pub use engine::{EngineChoice, NoSuchEngine, peak_macs};
 pub use error::{InferenceError, ModelError};
 pub use folder::{ModelFolder, Verified};
+pub use int8::kernels::Kernels;
 pub use manifest::{HeadManifest, InputManifest, Manifest};
 pub use model::Model;
+pub use report::{LayerReport, Path, Summary};

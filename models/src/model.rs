@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kerbside_core::frame::PictureSize;
 use kerbside_vision::placement::Placement;
 
-use crate::detector::{Detector, ModelDetector};
-use crate::engine::{Network, Plan};
+use crate::detector::{Detector, DetectorSettings, ModelDetector};
+use crate::engine::{EngineChoice, Network, Plan};
 use crate::error::{InferenceError, ModelError};
 use crate::head::Head;
 use crate::manifest::Manifest;
+use crate::report::Summary;
 
-/// How many shapes a model keeps plans for. Each plan holds the weights packed for the processor, so this
-/// bounds memory; the cameras of one node have two or three shapes.
+/// How many shapes a model keeps plans for. A plan of tract's holds weights of its own, so this bounds memory; the
+/// cameras of one node have two or three shapes.
 const MAX_PLANS: usize = 4;
 
 /// A loaded model.
@@ -35,9 +36,9 @@ struct Plans {
 
 impl Model {
     /// Parses a file whose bytes have been verified, and checks that its outputs are those of the manifest.
-    pub(crate) fn new(manifest: Manifest, onnx: &[u8]) -> Result<Arc<Self>, ModelError> {
+    pub(crate) fn new(manifest: Manifest, onnx: Vec<u8>, engine: EngineChoice) -> Result<Arc<Self>, ModelError> {
         let outputs = Head::outputs(&manifest.head);
-        let network = Network::parse(&manifest.name, onnx, &manifest.input.name, &outputs)?;
+        let network = Network::parse(&manifest.name, onnx, &manifest.input.name, &outputs, engine)?;
         let head = Head::new(&manifest);
         let model = Self { id: manifest.id(), manifest, network, head, plans: Mutex::default() };
         // A shape with sides of different length shows a network that takes height for width.
@@ -58,15 +59,14 @@ impl Model {
         &self.manifest
     }
 
-    /// A detector for one worker thread. Weights and plans are shared with all others of this model.
+    /// A detector for one worker. Weights and plans are shared with all others of this model.
     pub fn detector(self: &Arc<Self>) -> Box<dyn Detector> {
-        self.detector_at(self.manifest.input.default_long_side)
+        self.detector_with(DetectorSettings::default())
     }
 
-    /// The same with the picture's longer side scaled to `long_side` pixels instead of the manifest's
-    /// `default_long_side`. A network whose file fixes its input keeps that.
-    pub fn detector_at(self: &Arc<Self>, long_side: u32) -> Box<dyn Detector> {
-        Box::new(ModelDetector::new(self.clone(), long_side))
+    /// The same with other settings than the usual.
+    pub fn detector_with(self: &Arc<Self>, settings: DetectorSettings) -> Box<dyn Detector> {
+        Box::new(ModelDetector::new(self.clone(), settings))
     }
 
     /// Height and width of the input for pictures of this size, at the manifest's `default_long_side`.
@@ -105,7 +105,8 @@ impl Model {
         });
         let PictureSize { width, height } = input;
         let plan = made.map_err(|source| InferenceError::Shape { width, height, source })?;
-        tracing::info!(model = self.id, width, height, "network made for a new input shape");
+        let summary = Summary::of(plan.layers());
+        tracing::info!(model = self.id, width, height, engine = %summary, "network made for a new input shape");
         if plans.by_shape.len() >= MAX_PLANS {
             let oldest = plans.by_shape.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
             oldest.and_then(|key| plans.by_shape.remove(&key));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use kerbside_core::detection::{Class, Detection};
 use kerbside_core::frame::{Frame, PictureSize, PixelFormat};
-use kerbside_models::{InferenceError, Model, ModelError, ModelFolder, SCORE_FLOOR, Stage};
+use kerbside_models::{DetectorSettings, InferenceError, Model, ModelError, ModelFolder, SCORE_FLOOR, Stage};
 use scene::{Rectangle, picture};
 use sha2::{Digest, Sha256};
 
@@ -128,14 +128,15 @@ fn what_a_detector_saw_before_changes_nothing() {
     let sizes = (1..8).flat_map(|i| [(256, 32 * i), (32 * i, 256)]);
     let white = [Rectangle { left: 8, top: 8, width: 16, height: 16 }];
     let frames: Vec<Frame> = sizes.map(|(width, height)| with_white(width, height, &white)).collect();
-    let mut shared = model.detector_at(256);
+    let settings = DetectorSettings { long_side: Some(256), ..DetectorSettings::default() };
+    let mut shared = model.detector_with(settings);
     for _ in 0..2 {
         for frame in &frames {
             let mut found = vec![];
             shared.detect(frame, &mut found).unwrap();
             assert!(!found.is_empty());
             let mut fresh = vec![];
-            model.detector_at(256).detect(frame, &mut fresh).unwrap();
+            model.detector_with(settings).detect(frame, &mut fresh).unwrap();
             assert_eq!(found, fresh, "{:?}", frame.size);
         }
     }

@@ -19,12 +19,13 @@ pub(super) fn join_pairs(model: &mut TypedModel) -> TractResult<()> {
     let mut joined = Vec::new();
     for node in model.nodes() {
         let Some(dequantise) = node.op_as::<DequantizeLinearF32>() else { continue };
-        let quantising = model.node(node.inputs[0].node);
-        if let Some(step) = FakeQuantise::of(quantising, dequantise) {
-            joined.push((node.id, quantising.inputs[0], step));
+        if let Some(step) = FakeQuantise::of(model.node(node.inputs[0].node), dequantise) {
+            joined.push((node.id, step));
         }
     }
-    for (id, from, step) in joined {
+    for (id, step) in joined {
+        // Asked for now: it may be the result of a step that has just been put in.
+        let from = model.node(model.node(id).inputs[0].node).inputs[0];
         let name = model.node(id).name.clone();
         let to = OutletId::new(id, 0);
         let patch = TypedModelPatch::rewire(model, &[from], &[to], &|patch, taps| {

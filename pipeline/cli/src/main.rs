@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod layers;
 mod logging;
 mod models;
 mod output;
+mod picture;
 mod signals;
 
 use std::process::ExitCode;

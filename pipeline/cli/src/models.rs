@@ -1,10 +1,10 @@
-//! Where the models are.
+//! Where the models are, and what runs them.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kerbside_models::ModelFolder;
+use kerbside_models::{EngineChoice, ModelFolder};
 
 use crate::output::Refusal;
 
@@ -18,6 +18,22 @@ pub(crate) struct ModelsArgument {
     /// or above this program, or /usr/share/kerbside/models]
     #[arg(long, value_name = "DIR", env = "KERBSIDE_MODELS", hide_env_values = true)]
     models: Option<PathBuf>,
+}
+
+/// What runs the networks, for every command that loads a model.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct EngineArgument {
+    /// What runs the networks: auto (the best for this processor), tract, or the int8 engine with certain
+    /// instructions: avx512-vnni, avx-vnni, avx2, portable or reference
+    #[arg(
+        id = "engine",
+        long = "engine",
+        value_name = "NAME",
+        default_value = "auto",
+        env = "KERBSIDE_ENGINE",
+        hide_env_values = true
+    )]
+    pub(crate) choice: EngineChoice,
 }
 
 impl ModelsArgument {

@@ -32,8 +32,8 @@ pub use error::ConfigError;
 pub use load::{load, load_camera, models_folder, parse_camera};
 pub use secret::Secret;
 pub use settings::{
-    Bins, CameraSettings, Credentials, DetectorSettings, FileSource, Ground, NamedOperator, NodeSettings,
-    PrivacySettings, Profile, RtspSource, Settings, Source, SpoolSettings, Transport,
+    Bins, CameraSettings, Credentials, DetectSettings, DetectorSettings, FileSource, Ground, NamedOperator,
+    NodeSettings, PrivacySettings, Profile, RtspSource, Settings, Source, SpoolSettings, Transport,
 };
 
 use kerbside_core::operator::OperatorSpec;

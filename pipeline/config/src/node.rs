@@ -1,6 +1,7 @@
 //! `node.yaml`: what concerns the node as a whole, and defaults for all cameras.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use kerbside_core::tree::{Field, Reader};
 
 use crate::Catalogue;
 use crate::files;
-use crate::settings::{NodeSettings, SpoolSettings};
+use crate::settings::{DetectSettings, NodeSettings, SpoolSettings};
 use crate::shared::Shared;
 
 const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
@@ -16,6 +17,8 @@ const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
 const SPOOL_MAX_BYTES: u64 = 512 << 20;
 const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_THREADS: u64 = 256;
+const THREADS_PER_FRAME: usize = 1;
+const MAX_THREADS_PER_FRAME: u64 = 64;
 
 /// Reads the node's settings and the cameras' defaults from `file`. The settings are `None` only when there
 /// is a problem in the report.
@@ -31,12 +34,8 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         })
         .unwrap_or(METRICS_ADDRESS);
     let spool = spool(reader.optional("spool").as_ref(), file);
-    let threads = reader.optional("detect").and_then(|field| {
-        let map = field.map()?;
-        let threads = map.optional("threads").and_then(|field| field.integer(0..=MAX_THREADS, "threads"));
-        map.finish();
-        threads
-    });
+    let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
+    let detect = detect(reader.optional("detect").as_ref(), parallelism);
     let models = reader.optional("models").and_then(|field| folder(&field, file));
     let mut defaults = Shared::built_in(catalogue);
     if let Some(map) = reader.optional("defaults").as_ref().and_then(Field::map) {
@@ -44,13 +43,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         map.finish();
     }
     reader.finish();
-    let settings = name.map(|name| NodeSettings {
-        name,
-        metrics_address,
-        spool,
-        detect_threads: threads_or_parallelism(threads.unwrap_or(0)),
-        models,
-    });
+    let settings = name.map(|name| NodeSettings { name, metrics_address, spool, detect, models });
     (settings, defaults)
 }
 
@@ -59,11 +52,19 @@ pub(crate) fn models_folder(reader: &Reader<'_>, file: &Path) -> Option<PathBuf>
     Some(files::beside(file, Path::new(reader.optional("models")?.text()?))).filter(|path| path.is_dir())
 }
 
-fn threads_or_parallelism(threads: u64) -> usize {
-    match usize::try_from(threads) {
-        Ok(threads) if threads > 0 => threads,
-        _ => std::thread::available_parallelism().map_or(1, usize::from),
+/// `parallelism` is how many threads the machine runs at once.
+fn detect(field: Option<&Field<'_>>, parallelism: usize) -> DetectSettings {
+    let map = field.and_then(Field::map);
+    let number = |key: &'static str, range: RangeInclusive<u64>| -> Option<usize> {
+        map.as_ref()?.optional(key)?.integer(range, "threads")?.try_into().ok()
+    };
+    let threads = number("threads", 0..=MAX_THREADS).filter(|threads| *threads > 0);
+    let threads_per_frame = number("threads_per_frame", 1..=MAX_THREADS_PER_FRAME).unwrap_or(THREADS_PER_FRAME);
+    if let Some(map) = &map {
+        map.finish();
     }
+    let threads = threads.unwrap_or_else(|| (parallelism / threads_per_frame).max(1));
+    DetectSettings { threads, threads_per_frame }
 }
 
 fn loopback(field: &Field<'_>) -> Option<SocketAddr> {

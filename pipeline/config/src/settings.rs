@@ -34,10 +34,20 @@ pub struct NodeSettings {
     pub metrics_address: SocketAddr,
     /// `spool`: the durable log of released batches.
     pub spool: SpoolSettings,
-    /// `detect.threads`: worker threads that run detectors; the machine's parallelism where the file says 0.
-    pub detect_threads: usize,
+    /// `detect`: how many threads look for objects.
+    pub detect: DetectSettings,
     /// `models`: the folder with the detectors; where the program looks by itself if `None`.
     pub models: Option<PathBuf>,
+}
+
+/// How many threads look for objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DetectSettings {
+    /// `detect.threads`: frames at once, each in a detector of its own. Where the file says 0, as many as the
+    /// machine's parallelism has room for.
+    pub threads: usize,
+    /// `detect.threads_per_frame`: threads that split one frame.
+    pub threads_per_frame: usize,
 }
 
 /// The durable log of released batches.

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::analysis::{Analysis, Seen};
 use crate::pool::{Answer, Ask, Failure};
+use crate::turns::Entrance;
 
 /// The stages of a detection, as metrics name them.
 const DETECTION: [(Stage, kerbside_models::Stage); 3] = [
@@ -51,11 +52,12 @@ pub(crate) struct Lane {
     pub(crate) model: usize,
     pub(crate) analysis: Analysis,
     pub(crate) frames: Receiver<Frame>,
-    pub(crate) asks: Sender<Ask>,
+    pub(crate) asks: Entrance<Ask>,
     pub(crate) reports: Sender<Report>,
     pub(crate) metrics: CameraMetrics,
     /// Frames that may be with the detect pool at once: one where the camera is live, so that a frame is
-    /// never older than it must be; more where a clip is analysed as fast as it goes.
+    /// never older than it must be; more where a clip is analysed as fast as it goes. At most what the pool was
+    /// told of this camera.
     pub(crate) in_flight: usize,
     pub(crate) inspect: Option<Inspect>,
 }

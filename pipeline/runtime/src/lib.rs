@@ -28,6 +28,7 @@ mod replay;
 mod source;
 mod status;
 mod tracks;
+mod turns;
 
 pub use error::RuntimeError;
 pub use kerbside_ingest::{ClipInfo, probe as clip_info};

@@ -9,7 +9,7 @@ use kerbside_channel::{Sender, WhenFull, edge};
 use kerbside_config::{CameraSettings, NodeSettings, Settings};
 use kerbside_core::operator::Operator;
 use kerbside_ingest::{CameraHandle, CameraStatus};
-use kerbside_models::{Model, ModelFolder};
+use kerbside_models::{EngineChoice, Model, ModelFolder};
 use kerbside_release::{Bins, CameraPlan, NodeIdentity, Release, Table};
 use kerbside_telemetry::{CameraMetrics, NodeMetrics, Telemetry};
 use kerbside_uplink::{Spool, SpoolSettings};
@@ -20,14 +20,17 @@ use crate::clock;
 use crate::error::{RuntimeError, spawn, with_causes};
 use crate::health::CameraHealth;
 use crate::lane::{Lane, Report};
-use crate::pool::{Ask, Pool};
+use crate::pool::{Ask, Pool, PoolSettings};
 use crate::releasing::{Pulse, Releasing};
 use crate::status::{Facts, StatusServer};
+use crate::turns::Entrance;
 
 /// How long a node may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Reports that may wait for the release thread: some seconds of all cameras.
 const REPORTS: usize = 256;
+/// Frames of one camera that may be with the detect pool at once: see [`Lane::in_flight`].
+const IN_FLIGHT: usize = 1;
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct NodeOptions {
     pub software: String,
     /// Shortens every bin, for demonstrations; the rows are stamped as such.
     pub demo_bin: Option<Duration>,
+    /// What runs the detectors' networks.
+    pub engine: EngineChoice,
 }
 
 /// A running node.
@@ -55,7 +60,7 @@ impl Node {
         let Settings { node, cameras, revision } = settings;
         let started = Instant::now();
         let telemetry = Arc::new(Telemetry::new());
-        let (loaded, model_of_camera) = load_models(&cameras, models)?;
+        let (loaded, model_of_camera) = load_models(&cameras, models, options.engine)?;
 
         let spool_settings = SpoolSettings {
             folder: node.spool.folder.clone(),
@@ -110,11 +115,13 @@ impl Node {
         };
         let status = StatusServer::start(node.metrics_address, facts)?;
         let releasing = spawn("release".to_owned(), move || releasing.run())?;
-        let pool = Pool::start(&loaded, node.detect_threads, cameras.len(), &telemetry)?;
+        let of_pool =
+            PoolSettings { detectors: node.detect.threads, threads_per_frame: node.detect.threads_per_frame };
+        let asking: Vec<(&str, usize)> = cameras.iter().map(|camera| (camera.name.as_str(), IN_FLIGHT)).collect();
+        let (pool, asks) = Pool::start(&loaded, of_pool, &asking, &telemetry)?;
 
         let mut running = Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status, pulse };
-        for (index, (camera, (name, status))) in cameras.into_iter().zip(statuses).enumerate() {
-            let asks = running.pool.asks();
+        for (index, ((camera, asks), (name, status))) in cameras.into_iter().zip(asks).zip(statuses).enumerate() {
             let (handle, lane) = start_camera(
                 index,
                 camera,
@@ -204,7 +211,7 @@ impl Node {
 
 /// The edges that a lane writes into.
 struct Edges {
-    asks: Sender<Ask>,
+    asks: Entrance<Ask>,
     reports: Sender<Report>,
 }
 
@@ -229,7 +236,7 @@ fn start_camera(
         asks: edges.asks,
         reports: edges.reports,
         metrics: metrics.clone(),
-        in_flight: 1,
+        in_flight: IN_FLIGHT,
         inspect: None,
     };
     let lane = spawn(format!("{name}/lane"), move || lane.run())?;
@@ -266,6 +273,7 @@ fn identity(node: &NodeSettings, revision: u32, options: &NodeOptions) -> NodeId
 fn load_models(
     cameras: &[CameraSettings],
     folder: &ModelFolder,
+    engine: EngineChoice,
 ) -> Result<(Vec<Arc<Model>>, Vec<usize>), RuntimeError> {
     let mut names: Vec<&str> = Vec::new();
     let mut loaded = Vec::new();
@@ -276,7 +284,7 @@ fn load_models(
             Some(index) => index,
             None => {
                 let model = folder
-                    .load(wanted)
+                    .load_for(wanted, engine)
                     .map_err(|source| RuntimeError::Model { camera: camera.name.clone(), source })?;
                 names.push(wanted);
                 loaded.push(model);

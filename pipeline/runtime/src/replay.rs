@@ -13,7 +13,7 @@ use kerbside_config::CameraSettings;
 use kerbside_core::camera::CameraState;
 use kerbside_core::time::WallTime;
 use kerbside_ingest::CameraStatus;
-use kerbside_models::ModelFolder;
+use kerbside_models::{EngineChoice, ModelFolder};
 use kerbside_release::{
     ClockQuality, FrameReport, HealthSample, NodeIdentity, Release, ReleasedBatch, StreamPosition,
 };
@@ -23,7 +23,7 @@ use crate::analysis::{Analysis, LONGEST_STEP};
 use crate::error::{RuntimeError, spawn};
 use crate::lane::{Inspect, Lane, Report};
 use crate::node::{operators, plan};
-use crate::pool::{Failure, Pool};
+use crate::pool::{Failure, Pool, PoolSettings};
 use crate::tracks::{TrackRow, TrackRows};
 
 /// The span of one health row, of the clip's time.
@@ -38,8 +38,12 @@ pub struct ReplayOptions {
     pub clip: PathBuf,
     /// The UTC moment at which the clip's first frame is put.
     pub first_frame_at: WallTime,
-    /// Detector threads; the result does not depend on it.
+    /// Frames at once, each in a detector of its own; the result does not depend on it.
     pub threads: usize,
+    /// Threads that split one frame; the result does not depend on it.
+    pub threads_per_frame: usize,
+    /// What runs the detector's network.
+    pub engine: EngineChoice,
     /// Shortens every bin, for demonstrations; the rows are stamped as such.
     pub demo_bin: Option<Duration>,
     /// Whether to collect [`ReplayOutcome::tracks`].
@@ -90,7 +94,7 @@ impl Replay {
         options: ReplayOptions,
     ) -> Result<Self, RuntimeError> {
         let model = models
-            .load(&camera.detector.model)
+            .load_for(&camera.detector.model, options.engine)
             .map_err(|source| RuntimeError::Model { camera: camera.name.clone(), source })?;
         Ok(Self { camera, options, model })
     }
@@ -105,7 +109,9 @@ impl Replay {
         let telemetry = Arc::new(Telemetry::new());
         let name = camera.name.clone();
         let metrics = CameraMetrics::new(&telemetry, &name);
-        let ReplayOptions { clip, first_frame_at, threads, demo_bin, tracks, software } = options;
+        // The model was loaded for the engine.
+        let ReplayOptions { clip, first_frame_at, threads, threads_per_frame, demo_bin, tracks, software, .. } =
+            options;
         let identity = NodeIdentity { node: "replay".to_owned(), software, config_revision: camera.revision };
         let plan = plan(&camera, model.id(), demo_bin);
         let mut release = Release::new(identity, vec![plan], FIRST, FIRST, first_frame_at)?;
@@ -114,7 +120,9 @@ impl Replay {
         }
 
         let threads = threads.max(1);
-        let pool = Pool::start(&[model], threads, threads, &telemetry)?;
+        let of_pool = PoolSettings { detectors: threads, threads_per_frame };
+        let (pool, asks) = Pool::start(&[model], of_pool, &[(name.as_str(), threads)], &telemetry)?;
+        let asks = asks.into_iter().next().expect("one camera asks");
         let (sender, frames) = edge(&telemetry, &format!("{name}/slot"), threads, WhenFull::Block);
         let (report_sender, reports) = edge(&telemetry, "reports", 64, WhenFull::Block);
         let rows = Arc::new(Mutex::new(TrackRows::default()));
@@ -132,7 +140,7 @@ impl Replay {
             model: 0,
             analysis: Analysis::new(camera.detector.min_score, &camera.classes, operators(camera.operators)),
             frames,
-            asks: pool.asks(),
+            asks,
             reports: report_sender,
             metrics: metrics.clone(),
             in_flight: threads,

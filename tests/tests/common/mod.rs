@@ -41,7 +41,10 @@ pub fn program(name: &str) -> Command {
     let path = profile().join(name);
     assert!(path.is_file(), "{} is missing: run cargo build -p kerbside -p kerbside-camera", path.display());
     let mut command = Command::new(path);
-    command.current_dir(root()).env_remove("KERBSIDE_MODELS").env_remove("KERBSIDE_LOG");
+    command.current_dir(root());
+    for variable in ["KERBSIDE_MODELS", "KERBSIDE_ENGINE", "KERBSIDE_LOG"] {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -14,7 +14,7 @@ use kerbside_core::time::WallTime;
 use kerbside_runtime::{Progress, ReplayOptions, ReplayOutcome, TrackRow};
 
 use super::check::report;
-use crate::models::ModelsArgument;
+use crate::models::{EngineArgument, ModelsArgument};
 use crate::output::complain;
 use crate::signals::StopRequest;
 use crate::{Outcome, logging};
@@ -44,11 +44,17 @@ pub(crate) struct Replay {
     /// Shortens every bin, such as 10s; the released rows are stamped 'demo'
     #[arg(long, value_name = "TIME", value_parser = bin)]
     bin: Option<Duration>,
-    /// Detector threads; the result does not depend on it [default: one a processor]
+    /// Frames at once, each in a detector of its own; the result does not depend on it [default: one a
+    /// processor, or one for each --threads-per-frame of them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
+    /// Threads that split one frame; the result does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads_per_frame: u16,
     #[command(flatten)]
     models: ModelsArgument,
+    #[command(flatten)]
+    engine: EngineArgument,
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "warn", env = "KERBSIDE_LOG")]
     log: String,
@@ -79,7 +85,9 @@ impl Replay {
         let options = ReplayOptions {
             clip: self.clip,
             first_frame_at: self.start,
-            threads: usize::from(self.threads.unwrap_or_else(default_threads)),
+            threads: self.threads.map_or_else(|| default_threads(self.threads_per_frame), usize::from),
+            threads_per_frame: usize::from(self.threads_per_frame),
+            engine: self.engine.choice,
             demo_bin: self.bin,
             tracks: tracks.is_some(),
             software: format!("kerbside {}", env!("CARGO_PKG_VERSION")),
@@ -183,8 +191,9 @@ impl Drop for TrackFile {
     }
 }
 
-fn default_threads() -> u16 {
-    std::thread::available_parallelism().map_or(1, |count| u16::try_from(count.get()).unwrap_or(u16::MAX))
+fn default_threads(threads_per_frame: u16) -> usize {
+    let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
+    (parallelism / usize::from(threads_per_frame)).max(1)
 }
 
 fn moment(text: &str) -> Result<WallTime, String> {

@@ -7,7 +7,7 @@ use clap::Args;
 use kerbside_runtime::{Node, NodeOptions};
 
 use super::check::load;
-use crate::models::ModelsArgument;
+use crate::models::{EngineArgument, ModelsArgument};
 use crate::signals::StopRequest;
 use crate::{Outcome, logging};
 
@@ -25,6 +25,8 @@ pub(crate) struct Run {
     config: PathBuf,
     #[command(flatten)]
     models: ModelsArgument,
+    #[command(flatten)]
+    engine: EngineArgument,
     /// For demonstrations only: shortens every bin, such as 10s; the released rows are stamped 'demo'
     #[arg(long, value_name = "TIME", value_parser = super::replay::bin)]
     bin: Option<Duration>,
@@ -38,8 +40,11 @@ impl Run {
         logging::start(&self.log)?;
         let stop = StopRequest::listen()?;
         let Some((folder, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
-        let options =
-            NodeOptions { software: format!("kerbside {}", env!("CARGO_PKG_VERSION")), demo_bin: self.bin };
+        let options = NodeOptions {
+            software: format!("kerbside {}", env!("CARGO_PKG_VERSION")),
+            demo_bin: self.bin,
+            engine: self.engine.choice,
+        };
         let mut node = Node::start(settings, &folder, &options)?;
         while !stop.is_asked() && !node.has_failed() {
             std::thread::sleep(GLANCE);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kerbside_config::{
-    Bins, CameraSettings, FileSource, PrivacySettings, Profile, RtspSource, Settings, Source, Transport, load,
-    load_camera, models_folder,
+    Bins, CameraSettings, DetectSettings, FileSource, PrivacySettings, Profile, RtspSource, Settings, Source,
+    Transport, load, load_camera, models_folder,
 };
 use kerbside_core::detection::Class;
 use kerbside_core::error::{Classified, ErrorKind};
@@ -176,18 +176,33 @@ fn sources_of_every_kind_are_accepted() {
 
 #[test]
 fn the_node_is_read_with_its_units_and_paths() {
-    let text = "name: kerb-2\nmetrics: {address: '[::1]:9601'}\ndetect: {threads: 3}\nmodels: weights\n\
+    let text = "name: kerb-2\nmetrics: {address: '[::1]:9601'}\ndetect: {threads: 3, threads_per_frame: 2}\nmodels: weights\n\
                 spool: {folder: spool, max_bytes: 2GiB, sync_interval: 500ms}";
     let folder = site(text, &[("plaza", "")]);
     assert_eq!(models_folder(folder.path()), None, "it does not exist yet");
     fs::create_dir(folder.path().join("weights")).unwrap();
     assert_eq!(models_folder(folder.path()), Some(folder.path().join("weights")));
     let node = read(folder.path()).node;
-    assert_eq!((node.name.as_str(), node.detect_threads), ("kerb-2", 3));
+    assert_eq!(node.name, "kerb-2");
+    assert_eq!(node.detect, DetectSettings { threads: 3, threads_per_frame: 2 });
     assert_eq!(node.metrics_address.to_string(), "[::1]:9601");
     assert_eq!(node.models, Some(folder.path().join("weights")));
     assert_eq!(node.spool.folder, folder.path().join("spool"));
     assert_eq!((node.spool.max_bytes, node.spool.sync_interval), (2 << 30, Duration::from_millis(500)));
+}
+
+#[test]
+fn detectors_share_the_machine_where_their_number_is_not_written() {
+    let parallelism = std::thread::available_parallelism().unwrap().get();
+    let threads = |detect: &str| {
+        let node = read(site(&format!("name: a\n{detect}"), &[("plaza", "")]).path()).node;
+        (node.detect.threads, node.detect.threads_per_frame)
+    };
+    assert_eq!(threads(""), (parallelism, 1));
+    assert_eq!(threads("detect: {threads: 0}"), (parallelism, 1));
+    assert_eq!(threads("detect: {threads_per_frame: 2}"), ((parallelism / 2).max(1), 2));
+    assert_eq!(threads("detect: {threads: 0, threads_per_frame: 64}"), ((parallelism / 64).max(1), 64));
+    assert_eq!(threads("detect: {threads: 7, threads_per_frame: 64}"), (7, 64));
 }
 
 #[test]
@@ -212,7 +227,7 @@ fn the_revision_changes_with_every_file_and_the_cameras_only_with_what_it_uses()
 fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
     let folder = site("\u{FEFF}name: kerb-1\r\ndetect:\r\n  threads: 2\r\n", &[("plaza", "")]);
     let node = read(folder.path()).node;
-    assert_eq!((node.name.as_str(), node.detect_threads), ("kerb-1", 2));
+    assert_eq!((node.name.as_str(), node.detect.threads), ("kerb-1", 2));
 }
 
 #[test]

@@ -98,6 +98,23 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        content: &[
+            ("node.yaml", "name: a\ndetect:\n  threads: -1\n  threads_per_frame: 0\n  engine: avx2"),
+            PLAZA,
+        ],
+        expected: &[
+            "DIR/node.yaml:3:12: detect.threads: -1 is out of range; a whole number of threads from 0 to 256 is expected",
+            "DIR/node.yaml:4:22: detect.threads_per_frame: 0 is out of range; a whole number of threads from 1 to 64 is expected",
+            "DIR/node.yaml:5:3: detect.engine: unknown key; allowed are threads, threads_per_frame",
+        ],
+    },
+    Case {
+        content: &[("node.yaml", "name: a\ndetect: {threads_per_frame: 65}"), PLAZA],
+        expected: &[
+            "DIR/node.yaml:2:29: detect.threads_per_frame: 65 is out of range; a whole number of threads from 1 to 64 is expected",
+        ],
+    },
+    Case {
         content: &[("node.yaml", "name: a\nmetrics: {address: '[::1]:0'}"), PLAZA],
         expected: &[
             "DIR/node.yaml:2:20: metrics.address: port 0 is no fixed port; a loopback address with its port is expected, such as 127.0.0.1:9600 or [::1]:9600: metrics are served without encryption or password",
