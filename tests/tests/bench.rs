@@ -84,7 +84,7 @@ fn what_bench_measures_fits_together() {
 fn the_engine_is_the_one_that_was_asked_for() {
     let tract = bench(&["--engine", "tract", "--layers"]);
     assert_eq!(tract["engine"], "tract");
-    assert!(tract["peak_gmacs_per_second"].is_null() && tract["gmacs_per_second"].is_null());
+    assert!(tract["peak_gmacs_per_second"].is_null() && tract["gmacs_per_second"].as_f64() > Some(0.0), "{tract}");
     assert!(timed(&tract).into_iter().all(|timed| !timed), "{tract}");
 
     let portable = bench(&["--engine", "portable"]);

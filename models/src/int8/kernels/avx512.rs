@@ -14,12 +14,12 @@ use std::hint::black_box;
 
 use super::arena::Memory;
 use super::convolution::{Ending, Prepared, Run, Tile};
-use super::elementwise;
+use super::elementwise::{self, Corners};
 use super::exp;
 use super::pack::{GROUP, Layout, Quads};
 use super::program::Ready;
 use super::team::Part;
-use crate::int8::steps::Activation;
+use crate::int8::steps::{Activation, Step, Sum, Table};
 
 /// Multiply-accumulates of an instruction.
 pub(super) const MACS: u64 = 64;
@@ -45,7 +45,116 @@ pub(super) unsafe fn run(memory: Memory<'_>, step: &Ready, part: Part) {
                 elementwise::surround_output(memory, step, part);
                 convolution(memory, step, part);
             }
+            Ready::Other(Step::Table(step)) if is_x86_feature_detected!("avx512vbmi") => table(memory, step, part),
+            Ready::Other(Step::Sum(step)) if is_linear(step.activation) => sum(memory, step, part),
             Ready::Other(step) => elementwise::run(memory, step, part),
+        }
+    }
+}
+
+/// Whether [`sum`] has the activation.
+fn is_linear(activation: Activation) -> bool {
+    matches!(activation, Activation::None | Activation::LeakyRelu { .. })
+}
+
+/// One or two tensors, resampled where need be, added: 16 channels at a time.
+///
+/// # Safety
+/// As for [`run`]; the activation is linear.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sum(memory: Memory<'_>, step: &Sum, part: Part) {
+    let Sum { operands, activation, output, zero } = step;
+    // SAFETY: the caller's promise.
+    unsafe { elementwise::surround(memory, output, *zero, part) };
+    let slope = _mm512_set1_ps(if let Activation::LeakyRelu { slope } = activation { *slope } else { 1.0 });
+    let low = _mm512_set1_ps(0.0 - f32::from(*zero));
+    let high = _mm512_set1_ps(255.0 - f32::from(*zero));
+    let zero = _mm512_set1_epi32(i32::from(*zero));
+    for y in part.share(output.height, 1) {
+        for x in 0..output.width {
+            let one = Corners::new(&operands[0], y, x);
+            let other = operands.get(1).map(|other| Corners::new(other, y, x));
+            for first in (0..output.channels).step_by(GROUP) {
+                let count = (output.channels - first).min(GROUP);
+                let kept = ((1_u32 << count) - 1) as u16;
+                // SAFETY: channels of pixels of the inputs and of the output, in a row of this part; the mask leaves
+                // those beyond alone.
+                unsafe {
+                    let mut value = sample(memory, &one, first, count, kept);
+                    if let Some(other) = &other {
+                        value = _mm512_add_ps(value, sample(memory, other, first, count, kept));
+                    }
+                    value = _mm512_max_ps(value, _mm512_mul_ps(value, slope));
+                    value = _mm512_min_ps(_mm512_max_ps(value, low), high);
+                    let bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(_mm512_cvtps_epi32(value), zero));
+                    let to = memory.write(output.at(y, x) + first, count).as_mut_ptr();
+                    _mm_mask_storeu_epi8(to.cast(), kept, bytes);
+                }
+            }
+        }
+    }
+}
+
+/// The values of some channels of an operand.
+///
+/// # Safety
+/// The `count` bytes from channel `first` on at each corner lie in the arena, and nobody writes them; `kept` has a
+/// bit for each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn sample(memory: Memory<'_>, corners: &Corners, first: usize, count: usize, kept: u16) -> __m512 {
+    let Corners { at, weights: [left, right, upper, lower], resampled, zero, ratio } = *corners;
+    let mut found = [_mm512_setzero_ps(); 4];
+    for (found, at) in found[..if resampled { 4 } else { 1 }].iter_mut().zip(at) {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { _mm_maskz_loadu_epi8(kept, memory.read(at + first, count).as_ptr().cast()) };
+        *found = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+    }
+    let [a, b, c, d] = found;
+    let mut value = a;
+    if resampled {
+        let (left, right) = (_mm512_set1_ps(left), _mm512_set1_ps(right));
+        let above = _mm512_add_ps(_mm512_mul_ps(a, left), _mm512_mul_ps(b, right));
+        let below = _mm512_add_ps(_mm512_mul_ps(c, left), _mm512_mul_ps(d, right));
+        let (upper, lower) = (_mm512_set1_ps(upper), _mm512_set1_ps(lower));
+        value = _mm512_add_ps(_mm512_mul_ps(above, upper), _mm512_mul_ps(below, lower));
+    }
+    _mm512_mul_ps(_mm512_sub_ps(value, _mm512_set1_ps(zero)), _mm512_set1_ps(ratio))
+}
+
+/// A table of bytes, 64 at a time: the table lies in four registers, of which an instruction picks out of two.
+///
+/// # Safety
+/// As for [`run`], and the processor has AVX-512 VBMI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+unsafe fn table(memory: Memory<'_>, step: &Table, part: Part) {
+    let Table { input, table, output, zero } = step;
+    // SAFETY: the caller's promise.
+    unsafe { elementwise::surround(memory, output, *zero, part) };
+    let (pieces, length) = elementwise::pieces(&[output, input]);
+    let quarters: &[[u8; 64]] = table.as_chunks().0;
+    let mut held = [_mm512_setzero_si512(); 4];
+    for (held, quarter) in held.iter_mut().zip(quarters) {
+        // SAFETY: 64 bytes are there.
+        *held = unsafe { _mm512_loadu_si512(quarter.as_ptr().cast()) };
+    }
+    for y in part.share(output.height, 1) {
+        for x in 0..pieces {
+            for first in (0..length).step_by(64) {
+                let count = (length - first).min(64);
+                let kept = u64::MAX >> (64 - count);
+                // SAFETY: bytes of a pixel of the input and of one of the output, in a row of this part; the mask leaves
+                // those beyond alone. Reading is over before writing begins, so the places may be the same.
+                unsafe {
+                    let from = memory.read(input.at(y, x) + first, count).as_ptr();
+                    let bytes = _mm512_maskz_loadu_epi8(kept, from.cast());
+                    let low = _mm512_permutex2var_epi8(held[0], bytes, held[1]);
+                    let high = _mm512_permutex2var_epi8(held[2], bytes, held[3]);
+                    let found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), low, high);
+                    let to = memory.write(output.at(y, x) + first, count).as_mut_ptr();
+                    _mm512_mask_storeu_epi8(to.cast(), kept, found);
+                }
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ macro_rules! blocks {
 
 /// How a row falls into pieces whose bytes follow one another in all places: `(pieces, bytes of each)`.
 #[inline(always)]
-fn pieces(places: &[&Place]) -> (usize, usize) {
+pub(super) fn pieces(places: &[&Place]) -> (usize, usize) {
     let first = places[0];
     if places.iter().all(|place| place.pixel == place.channels) {
         (1, first.width * first.channels)
@@ -100,7 +100,7 @@ fn pieces(places: &[&Place]) -> (usize, usize) {
 /// # Safety
 /// As for [`run`].
 #[inline(always)]
-unsafe fn surround(memory: Memory<'_>, place: &Place, zero: u8, part: Part) {
+pub(super) unsafe fn surround(memory: Memory<'_>, place: &Place, zero: u8, part: Part) {
     let Place { row, pixel, height, width, channels, halo, .. } = *place;
     if halo == 0 {
         return;
@@ -315,19 +315,19 @@ unsafe fn sum(memory: Memory<'_>, step: &Sum, part: Part) {
 
 /// An operand at one output pixel.
 #[derive(Clone, Copy)]
-struct Corners {
+pub(super) struct Corners {
     /// Upper left, upper right, lower left, lower right.
-    at: [usize; 4],
+    pub(super) at: [usize; 4],
     /// Of the columns: left and right; of the rows: upper and lower.
-    weights: [f32; 4],
-    resampled: bool,
-    zero: f32,
-    ratio: f32,
+    pub(super) weights: [f32; 4],
+    pub(super) resampled: bool,
+    pub(super) zero: f32,
+    pub(super) ratio: f32,
 }
 
 impl Corners {
     #[inline(always)]
-    fn new(operand: &Operand, y: usize, x: usize) -> Self {
+    pub(super) fn new(operand: &Operand, y: usize, x: usize) -> Self {
         let Operand { input, ratio, zero, resampling } = operand;
         let (at, weights) = match resampling.as_deref() {
             // The others add exact zeros.

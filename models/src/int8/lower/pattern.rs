@@ -36,12 +36,15 @@ struct Activated {
     below: OutletId,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     /// The layer whose last node is this one.
     pub(super) fn layer_ending_at(&mut self, id: usize) -> Option<FoundLayer> {
         let node = self.model.node(id);
         if quantising(node).is_some() {
             return self.bytes(node);
+        }
+        if node.op_is::<DequantizeLinearF32>() {
+            return self.dequantised_head(node);
         }
         node.op_is::<Conv>().then(|| self.floats(node)).flatten()
     }
@@ -72,13 +75,8 @@ impl Search<'_> {
     /// A convolution whose result stays a float, with the sigmoid that may follow it and the two nodes that put
     /// its channels last.
     fn floats(&mut self, node: &TypedNode) -> Option<FoundLayer> {
-        let model = self.model;
-        let next = |outlet: OutletId| -> Option<&TypedNode> {
-            let reader = model.node(outlet.node).outputs[outlet.slot].successors.first()?;
-            (self.has_one_reader(outlet)).then(|| model.node(reader.node))
-        };
         let mut output = OutletId::new(node.id, 0);
-        let after = next(output);
+        let after = self.only_reader(output);
         // The pattern of the quantising node that follows finds it.
         if after.is_some_and(|after| quantising(after).is_some()) {
             return None;
@@ -88,18 +86,60 @@ impl Search<'_> {
             activation = Activation::Sigmoid;
             output = OutletId::new(sigmoid.id, 0);
         }
-        let [height, width, channels] = self.picture(OutletId::new(node.id, 0))?;
-        if let Some(flat) = next(output)
-            && matches!(flat.op_as::<AxisOp>(), Some(AxisOp::Reshape(..)))
-            && self.is_shaped(flat, &[1, channels, height * width])
-            && let Some(moved) = next(OutletId::new(flat.id, 0))
-            && matches!(moved.op_as::<AxisOp>(), Some(AxisOp::Move(1, 2) | AxisOp::Move(2, 1)))
-        {
-            output = OutletId::new(moved.id, 0);
-        }
+        let shape = self.picture(OutletId::new(node.id, 0))?;
+        let output = self.channels_last(output, shape, None).unwrap_or(output);
         let work = Work::Convolution(self.convolution(node, activation)?);
-        let layer = Layer { name: node.name.clone(), work, made: Made::Floats([height, width, channels]) };
+        let layer = Layer { name: node.name.clone(), work, made: Made::Floats(shape) };
         Some(FoundLayer { layer, output })
+    }
+
+    /// Bytes that become floats and whose channels are put last: a head that was quantised to its end.
+    fn dequantised_head(&mut self, node: &TypedNode) -> Option<FoundLayer> {
+        let outlet = OutletId::new(node.id, 0);
+        let input = self.dequantised(outlet)?;
+        let quantisation = self.tensors[input].quantisation;
+        let shape = self.picture(outlet)?;
+        let output = self.channels_last(outlet, shape, Some(quantisation))?;
+        let value = |byte: usize| (byte as f32 - f32::from(quantisation.zero)) * quantisation.scale;
+        let table = Arc::new(std::array::from_fn(value));
+        let work = Work::Dequantise { input, table };
+        Some(FoundLayer { layer: Layer { name: node.name.clone(), work, made: Made::Floats(shape) }, output })
+    }
+
+    /// Where a picture's values are in the shape `[1, pixels, channels]`, if the two nodes that bring them there are
+    /// all that read it. Rounding them to the steps that they have already changes nothing and is passed over.
+    fn channels_last(
+        &self,
+        outlet: OutletId,
+        [height, width, channels]: [usize; 3],
+        steps: Option<Quantisation>,
+    ) -> Option<OutletId> {
+        let flat = self.only_reader(outlet)?;
+        let is_flat = matches!(flat.op_as::<AxisOp>(), Some(AxisOp::Reshape(..)))
+            && self.is_shaped(flat, &[1, channels, height * width]);
+        let flat = self.past_rounding(OutletId::new(flat.id, 0), steps);
+        let moved = self.only_reader(flat).filter(|_| is_flat)?;
+        let is_moved = matches!(moved.op_as::<AxisOp>(), Some(AxisOp::Move(1, 2) | AxisOp::Move(2, 1)));
+        is_moved.then(|| self.past_rounding(OutletId::new(moved.id, 0), steps))
+    }
+
+    /// The same values behind a quantising and a dequantising node of these steps, if these alone read them.
+    fn past_rounding(&self, outlet: OutletId, steps: Option<Quantisation>) -> OutletId {
+        let same = || -> Option<OutletId> {
+            let steps = steps?;
+            let rounding = self.only_reader(outlet)?;
+            let (inverse_scale, zero) = quantising(rounding)?;
+            let back = OutletId::new(self.only_reader(OutletId::new(rounding.id, 0))?.id, 0);
+            let (_, found) = self.dequantising(back)?;
+            (found == steps && zero == steps.zero && inverse_scale == steps.scale.recip()).then_some(back)
+        };
+        same().unwrap_or(outlet)
+    }
+
+    /// The node that alone reads an outlet.
+    fn only_reader(&self, outlet: OutletId) -> Option<&'a TypedNode> {
+        let reader = self.model.node(outlet.node).outputs[outlet.slot].successors.first()?;
+        self.has_one_reader(outlet).then(|| self.model.node(reader.node))
     }
 
     fn is_shaped(&self, node: &TypedNode, shape: &[usize]) -> bool {

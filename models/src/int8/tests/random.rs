@@ -48,7 +48,7 @@ struct Graph {
 
 impl Graph {
     /// A graph, its outputs and how far their values may be off.
-    fn new(seed: u32, size: PictureSize) -> (Vec<u8>, Vec<(String, f32)>) {
+    fn draw(seed: u32, size: PictureSize) -> (Vec<u8>, Vec<(String, f32)>) {
         let mut onnx = Onnx::default();
         let name = onnx.rounded("image", 1.0 / 64.0, 128);
         let (height, width) = (size.height as usize, size.width as usize);
@@ -219,7 +219,7 @@ fn random_graphs_give_the_same_bytes_with_all_kernels_and_nearly_those_of_tract(
     let size = PictureSize { width: 11, height: 9 };
     let (mut concats, mut of_tract) = (0, 0);
     for seed in 0..GRAPHS {
-        let (onnx, outputs) = Graph::new(seed, size);
+        let (onnx, outputs) = Graph::draw(seed, size);
         let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
         let expected = run(&network(&onnx, &names, EngineChoice::Tract).plan(size).unwrap(), size);
         let mut first: Option<Vec<Vec<f32>>> = None;
