@@ -40,7 +40,7 @@ pub trait Detector: Send {
     /// The layers that frames of this size go through, and what runs each.
     fn layers(&mut self, size: PictureSize) -> Result<&[LayerReport], InferenceError>;
 
-    /// Runs the network alone, on the input that the last [`Detector::detect`] left behind, and calls `finished`
+    /// Runs the network alone, on whatever the last [`Detector::detect`] left in its memory, and calls `finished`
     /// with a layer's place in [`Detector::layers`] at the end of each of its steps, as far as the network runs in the
     /// int8 engine. For measuring.
     fn run_layers(&mut self, finished: &mut dyn FnMut(usize)) -> Result<(), InferenceError>;
@@ -121,6 +121,12 @@ impl ModelDetector {
             Some(at) => self.lanes[..=at].rotate_right(1),
             None => {
                 let plan = self.model.plan(input)?;
+                if self.threads > 1 && !plan.splits_frames() {
+                    tracing::warn!(
+                        model = self.model.id(),
+                        "tract has a part in this network and takes one thread a frame"
+                    );
+                }
                 let session = plan.session(self.threads).map_err(InferenceError::Run)?;
                 self.lanes.truncate(MAX_LANES - 1);
                 self.lanes.insert(0, Lane { input, plan, session });

@@ -14,7 +14,7 @@
 //! whatever the detector saw before.
 //!
 //! Units: scores 0..1, boxes normalised to the picture. Threads: a [`Detector`] belongs to one thread and
-//! uses no other; a [`Model`] is shared. Not here: pixels (kerbside-vision reads them), score thresholds and
+//! uses no other but the helpers that split a frame, if it was told to have some; a [`Model`] is shared. Not here: pixels (kerbside-vision reads them), score thresholds and
 //! class choices of a camera, tracking, and reading the clock: a caller that wants times measures between
 //! the [`Stage`]s.
 

@@ -55,8 +55,11 @@ fn what_bench_measures_fits_together() {
     for key in ["load_ms", "input_median_ms", "head_median_ms", "frames_per_second"] {
         assert!(number(&measured, key) > 0.0, "{key}: {measured}");
     }
-    // At least the weights, and not a machine's whole memory.
+    // At least the weights; what one detector may take, and not a machine's whole memory.
     assert!((4.0..4000.0).contains(&number(&measured, "resident_mb")), "{measured}");
+    if !measured["engine"].as_str().unwrap().contains("tract") {
+        assert!((4.0..40.0).contains(&number(&measured, "detector_mb")), "{measured}");
+    }
 
     let engine = measured["engine"].as_str().unwrap();
     assert!(engine.starts_with("int8 "), "{engine}");

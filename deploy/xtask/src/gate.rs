@@ -14,8 +14,21 @@ pub(crate) fn ci() -> anyhow::Result<()> {
     } else {
         run(&mut cargo(&["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]))?;
     }
+    run(&mut kernels_with_assertions())?;
     run(&mut cargo(&["test", "--workspace", "--locked", "--doc"]))?;
     run(cargo(&["doc", "--workspace", "--locked", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// The int8 engine's tests once more, with the assertions on every access to memory and on every sum that the
+/// ordinary profile leaves out.
+fn kernels_with_assertions() -> std::process::Command {
+    const PROFILE: &str = "profile.dev.package.kerbside-models";
+    let mut tests = cargo(&["test", "--package", "kerbside-models", "--locked", "--lib"]);
+    for setting in ["debug-assertions=true", "overflow-checks=true"] {
+        tests.arg("--config").arg(format!("{PROFILE}.{setting}"));
+    }
+    tests.args(["--", "int8::"]);
+    tests
 }
 
 /// What this machine does, on the committed model and the real clip.

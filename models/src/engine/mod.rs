@@ -117,14 +117,10 @@ impl Network {
                 let layers = int8::tract_layers(&typed, 0..typed.nodes().len());
                 (typed, layers)
             }
-            Some(kernels) => {
-                match int8::lower(typed, &self.weights, kernels, &self.packed)
-                    .map_err(|error| format_err!("{error}"))?
-                {
-                    (Lowered::Whole(whole), layers) => return Ok((Runnable::Int8(whole), layers)),
-                    (Lowered::Graph(typed), layers) => (typed, layers),
-                }
-            }
+            Some(kernels) => match int8::lower(typed, &self.weights, kernels, &self.packed) {
+                (Lowered::Whole(whole), layers) => return Ok((Runnable::Int8(whole), layers)),
+                (Lowered::Graph(typed), layers) => (typed, layers),
+            },
         };
         self.weights.restore(&mut typed)?;
         fake_quantise::join_pairs(&mut typed)?;
@@ -204,6 +200,11 @@ impl Plan {
     /// The layers and what runs each.
     pub(crate) fn layers(&self) -> &[LayerReport] {
         &self.layers
+    }
+
+    /// Whether more than one thread can split a frame.
+    pub(crate) fn splits_frames(&self) -> bool {
+        matches!(self.runnable, Runnable::Int8(_))
     }
 
     /// What one worker needs to run this plan. More than one thread splits a frame where the whole network runs in

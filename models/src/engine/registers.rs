@@ -6,7 +6,7 @@
 //! is compiled for plain x86-64 then runs four times slower (0.45 ms became 1.8 ms for one frame's input, and
 //! the network itself took 39 ms instead of 32). One instruction undoes it.
 //!
-//! This is the crate's only `unsafe` code.
+//! Beside the int8 engine's kernels this is the crate's only `unsafe` code.
 
 /// Clears the upper halves of the vector registers. Costs a few cycles; does nothing where there are none.
 pub(super) fn clear_upper_halves() {

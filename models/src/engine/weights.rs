@@ -11,7 +11,9 @@ use std::sync::Arc;
 use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{GraphProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
+use tract_onnx::pb::{
+    GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
+};
 use tract_onnx::prelude::{IntoArcTensor, Tensor, TractResult, TypedFact, TypedModel};
 use tract_onnx::tract_core::internal::OutletId;
 use tract_onnx::tract_core::ops::konst::Const;
@@ -37,6 +39,12 @@ impl Weights {
     /// Takes out of a graph what only dequantising nodes read. The graph's own inputs stay the first ones.
     pub(super) fn detach(graph: &mut GraphProto) -> TractResult<Self> {
         let mut weights = Self::default();
+        // The bodies of loops and branches read the constants of the graph around them.
+        let has_bodies =
+            |node: &NodeProto| node.attribute.iter().any(|given| given.g.is_some() || !given.graphs.is_empty());
+        if graph.node.iter().any(has_bodies) {
+            return Ok(weights);
+        }
         for at in (0..graph.initializer.len()).rev() {
             if !is_weight(&graph.initializer[at], graph) {
                 continue;
@@ -50,6 +58,7 @@ impl Weights {
                 graph.input.push(input_for(&constant));
             }
         }
+        graph.input.sort_by_key(|input| weights.by_name.contains_key(&input.name));
         Ok(weights)
     }
 
@@ -106,4 +115,65 @@ fn input_for(constant: &TensorProto) -> ValueInfoProto {
     };
     let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
     ValueInfoProto { name: constant.name.clone(), r#type: Some(r#type), ..ValueInfoProto::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn constant(name: &str) -> TensorProto {
+        TensorProto {
+            name: name.to_owned(),
+            data_type: DataType::Int8 as i32,
+            dims: vec![2, 3],
+            raw_data: vec![1, 2, 3, 0xfd, 0xfe, 0xff],
+            ..TensorProto::default()
+        }
+    }
+
+    fn dequantising(input: &str) -> NodeProto {
+        NodeProto { op_type: "DequantizeLinear".to_owned(), input: vec![input.to_owned()], ..NodeProto::default() }
+    }
+
+    fn graph(inputs: &[&str]) -> GraphProto {
+        let input = |name: &&str| ValueInfoProto { name: (*name).to_owned(), ..ValueInfoProto::default() };
+        GraphProto {
+            input: inputs.iter().map(input).collect(),
+            initializer: vec![constant("w")],
+            node: vec![dequantising("w")],
+            ..GraphProto::default()
+        }
+    }
+
+    #[test]
+    fn the_picture_stays_the_first_input_where_files_list_their_constants() {
+        for inputs in [&["image"][..], &["w", "image"], &["image", "w"]] {
+            let mut graph = graph(inputs);
+            let weights = Weights::detach(&mut graph).unwrap();
+            assert_eq!(*weights.get("w").unwrap().values, [1, 2, 3, -3, -2, -1]);
+            let names: Vec<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
+            assert_eq!((names, graph.initializer.len()), (vec!["image", "w"], 0), "{inputs:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_read_or_could_read_stays_a_constant() {
+        let mut read_twice = graph(&["image"]);
+        read_twice.node.push(NodeProto {
+            op_type: "Cast".to_owned(),
+            input: vec!["w".to_owned()],
+            ..NodeProto::default()
+        });
+        let mut with_a_body = graph(&["image"]);
+        let body = tract_onnx::pb::AttributeProto { g: Some(GraphProto::default()), ..Default::default() };
+        with_a_body.node.push(NodeProto {
+            op_type: "If".to_owned(),
+            attribute: vec![body],
+            ..NodeProto::default()
+        });
+        for mut graph in [read_twice, with_a_body] {
+            assert!(Weights::detach(&mut graph).unwrap().get("w").is_none());
+            assert_eq!((graph.initializer.len(), graph.input.len()), (1, 1));
+        }
+    }
 }

@@ -63,14 +63,25 @@ pub(crate) fn lower(
     weights: &Weights,
     kernels: Kernels,
     packed: &PackedCache,
-) -> Result<(Lowered, Vec<LayerReport>), EngineError> {
-    let Some(partition) = partition::partition(&model, lower::layers(&model, weights), weights) else {
-        let report = tract_layers(&model, model.nodes().iter().map(|node| node.id));
-        return Ok((Lowered::Graph(model), report));
-    };
+) -> (Lowered, Vec<LayerReport>) {
+    if let Some(partition) = partition::partition(&model, lower::layers(&model, weights), weights) {
+        match programs(&model, &partition, kernels, packed) {
+            Ok(lowered) => return (lowered, report(&model, &partition, kernels)),
+            Err(error) => tracing::warn!(error, "the int8 engine refuses its own program; tract runs the network"),
+        }
+    }
+    let report = tract_layers(&model, model.nodes().iter().map(|node| node.id));
+    (Lowered::Graph(model), report)
+}
+
+fn programs(
+    model: &TypedModel,
+    partition: &Partition,
+    kernels: Kernels,
+    packed: &PackedCache,
+) -> Result<Lowered, EngineError> {
     // A panic while weights were packed left whole entries behind.
     let mut packed = packed.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let report = report(&model, &partition, kernels);
     if let ([region], true) = (partition.regions.as_slice(), partition.is_whole) {
         let plan = plan::plan(&region.graph, kernels, &mut packed);
         let program = Program::new(kernels, plan.steps, plan.arena_bytes)?;
@@ -83,10 +94,9 @@ pub(crate) fn lower(
             outputs: plan.outputs,
             layer_of_step: plan.layer_of_step,
         };
-        return Ok((Lowered::Whole(Arc::new(whole)), report));
+        return Ok(Lowered::Whole(Arc::new(whole)));
     }
-    let rewritten = region::rewrite(&model, &partition, kernels, &mut packed)?;
-    Ok((Lowered::Graph(rewritten), report))
+    Ok(Lowered::Graph(region::rewrite(model, partition, kernels, &mut packed)?))
 }
 
 fn report(model: &TypedModel, partition: &Partition, kernels: Kernels) -> Vec<LayerReport> {

@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use super::kernels::PackedWeights;
 
+/// The largest number, without its sign, that a value may be multiplied with: products of sums with it stay finite.
+pub(crate) const LARGEST_FACTOR: f32 = 4_294_967_296.0;
+
 /// Where a tensor lies: one picture, channels last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

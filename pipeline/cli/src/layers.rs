@@ -5,6 +5,9 @@ use comfy_table::{CellAlignment, Table};
 use kerbside_models::{LayerReport, Path};
 use serde::Serialize;
 
+/// More names than this say nothing: the table has them all.
+const MOST_NAMES: usize = 8;
+
 /// One layer as one JSON object.
 #[derive(Serialize)]
 pub(crate) struct Layer<'a> {
@@ -58,6 +61,11 @@ impl Summary {
         }
     }
 
+    /// Whether tract runs anything.
+    pub(crate) fn has_tract(&self) -> bool {
+        !self.tract_nodes.is_empty()
+    }
+
     /// Whether the int8 engine runs anything.
     pub(crate) fn has_int8(&self) -> bool {
         self.int8_layers > 0
@@ -72,6 +80,7 @@ impl Summary {
         };
         let tract = match self.tract_nodes.as_slice() {
             [] => "nothing".to_owned(),
+            nodes if nodes.len() > MOST_NAMES => counted(nodes.len(), "node"),
             nodes => format!("{}: {}", counted(nodes.len(), "node"), nodes.join(", ")),
         };
         let Self { engine, layers, int8_layers, .. } = self;

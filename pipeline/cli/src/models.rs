@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kerbside_models::{EngineChoice, ModelFolder};
+use kerbside_models::{EngineChoice, ModelFolder, NoSuchEngine};
 
 use crate::output::Refusal;
 
@@ -31,9 +31,15 @@ pub(crate) struct EngineArgument {
         value_name = "NAME",
         default_value = "auto",
         env = "KERBSIDE_ENGINE",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = engine
     )]
     pub(crate) choice: EngineChoice,
+}
+
+/// An empty variable is one that is not set.
+fn engine(name: &str) -> Result<EngineChoice, NoSuchEngine> {
+    if name.is_empty() { Ok(EngineChoice::Auto) } else { name.parse() }
 }
 
 impl ModelsArgument {

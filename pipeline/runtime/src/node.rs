@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::{Duration, Instant};
 
 use kerbside_channel::{Sender, WhenFull, edge};
@@ -117,6 +117,10 @@ impl Node {
         let releasing = spawn("release".to_owned(), move || releasing.run())?;
         let of_pool =
             PoolSettings { detectors: node.detect.threads, threads_per_frame: node.detect.threads_per_frame };
+        let (threads, processors) = (of_pool.detectors * of_pool.threads_per_frame, available_parallelism());
+        if processors.is_ok_and(|processors| threads > processors.get()) {
+            warn!(threads, "more threads detect than there are processors: they wait for each other");
+        }
         let asking: Vec<(&str, usize)> = cameras.iter().map(|camera| (camera.name.as_str(), IN_FLIGHT)).collect();
         let (pool, asks) = Pool::start(&loaded, of_pool, &asking, &telemetry)?;
 

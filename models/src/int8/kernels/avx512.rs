@@ -1,4 +1,4 @@
-//! Convolution with AVX-512 VNNI: 64 multiply-accumulates an instruction.
+//! AVX-512 VNNI: 64 multiply-accumulates an instruction. Convolutions, sums and tables have code of their own here.
 //!
 //! A tile is 10 pixels by two registers of 16 output channels: 20 sums, two registers of weights that all pixels share
 //! and one that holds a quad of bytes 16 times over. The 20 sums hide the instruction's latency, and a load of bytes

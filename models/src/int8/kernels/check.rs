@@ -7,12 +7,9 @@
 
 use super::Kernels;
 use crate::int8::steps::{
-    Activation, Convolution, Depthwise, Dequantise, Finish, MaxPool, Operand, Output, Place, Step, Sum, Surround,
-    Table, Taps, Window,
+    Activation, Convolution, Depthwise, Dequantise, Finish, LARGEST_FACTOR, MaxPool, Operand, Output, Place, Step,
+    Sum, Surround, Table, Taps, Window,
 };
-
-/// Bound on factors: products of a sum and three of them are still finite.
-const LARGEST: f32 = 4_294_967_296.0;
 
 /// A step's kind, for messages.
 pub(super) fn name(step: &Step) -> &'static str {
@@ -284,7 +281,7 @@ fn taps(what: &str, taps: &[Taps], output: usize, input: usize) -> Result<(), St
 
 fn factor(what: &str, value: f32) -> Result<(), String> {
     // Written so that NaN does not pass.
-    require(value.abs() <= LARGEST, || format!("{what} {value} is not a number between ±{LARGEST}"))
+    require(value.abs() <= LARGEST_FACTOR, || format!("{what} {value} is not a number between ±{LARGEST_FACTOR}"))
 }
 
 fn check_activation(activation: Activation) -> Result<(), String> {

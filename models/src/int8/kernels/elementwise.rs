@@ -1,4 +1,4 @@
-//! Everything that is not a convolution: one body for all processors.
+//! Everything that is not a convolution: one body for all processors. AVX-512 has its own for some of it.
 //!
 //! Written over blocks of bytes in arrays, without branches inside, `inline(always)`: the compiler makes vector code of
 //! it for the processor of whoever calls it. These steps are a small share of a network's time; convolutions have kernels

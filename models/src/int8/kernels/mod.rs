@@ -5,10 +5,10 @@
 //! ```
 //!
 //! [`Kernels`] names one way to compute; a value of it is the proof that this processor can. All of them give the
-//! same bytes, those of the formulas in [`super::steps`]. Which is best is asked once, at start; nothing is asked of
-//! the processor while a program runs, and nothing is allocated.
+//! same bytes, those of the formulas in [`super::steps`]. Which is best is asked once, at start. While a
+//! program runs, nothing is allocated.
 //!
-//! Invariants: the unsafe code of the crate is here, and what it relies on is what [`check`] has found to
+//! Invariants: the unsafe code of the int8 engine is here, and what it relies on is what [`check`] has found to
 //! hold of the whole program before it runs. Wide registers are left clean: functions that use them end with the
 //! instruction that clears their upper halves, which the compiler puts there. Threads: a [`Program`] is
 //! shared, an [`Arena`] and a [`Team`] belong to whoever runs it. Not here: graphs, quantisation, clocks.
@@ -129,36 +129,26 @@ impl Kernels {
         PackedWeights::new(self, weights, out_channels, in_channels, window)
     }
 
-    /// Multiply-accumulates of bytes a cycle, on a processor with two units that multiply vectors.
-    pub(crate) fn peak_macs_per_cycle(self) -> Option<u32> {
-        match self.0 {
-            Isa::Avx512Vnni => Some(128),
-            Isa::AvxVnni => Some(64),
-            Isa::Avx2 => Some(32),
-            Isa::Portable | Isa::Reference => None,
-        }
-    }
-
     /// Runs the kernels' multiplication alone, out of registers, and returns how many multiply-accumulates that was:
-    /// with a clock, the most that this processor can do. Zero for kernels that have no such instruction.
-    pub(crate) fn peak_loop(self, rounds: u64) -> u64 {
+    /// with a clock, the most that this processor can do. `None` for kernels that have no such instruction.
+    pub(crate) fn peak_loop(self, rounds: u64) -> Option<u64> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => {
                 // SAFETY: this value exists, so the processor has the features.
-                unsafe { avx512::peak(rounds) }
+                Some(unsafe { avx512::peak(rounds) })
             }
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => {
                 // SAFETY: this value exists, so the processor has the features.
-                unsafe { avxvnni::peak(rounds) }
+                Some(unsafe { avxvnni::peak(rounds) })
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => {
                 // SAFETY: this value exists, so the processor has the features.
-                unsafe { avx2::peak(rounds) }
+                Some(unsafe { avx2::peak(rounds) })
             }
-            _ => 0,
+            _ => None,
         }
     }
 

@@ -14,7 +14,7 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, HardSwish, LeakyRelu, Sigmoid}
 use tract_onnx::tract_core::ops::quant::DequantizeLinearF32;
 
 use super::super::graph::{Convolution, Layer, Made, Quantisation, TensorId, Weights, Work};
-use super::super::steps::{Activation, Resampling, Window};
+use super::super::steps::{Activation, LARGEST_FACTOR, Resampling, Window};
 use super::constants::{constant, number, slice, weights};
 use super::{FoundLayer, Search, element_wise, is_binary, probe, quantising};
 
@@ -23,9 +23,6 @@ const LONGEST_CHAIN: usize = 24;
 /// Pixels under a window, along one axis, those between its places included. Around a picture there is memory for
 /// as many, so a file with nothing but large numbers in it must not ask for more.
 const WIDEST_WINDOW: usize = 129;
-
-/// What sums are multiplied by is no larger, so that nothing becomes infinite.
-const LARGEST_FACTOR: f64 = 4_294_967_296.0;
 
 /// The name of the node that does the main work, and the work.
 type Named = (String, Work);
@@ -115,7 +112,8 @@ impl<'a> Search<'a> {
         steps: Option<Quantisation>,
     ) -> Option<OutletId> {
         let flat = self.only_reader(outlet)?;
-        let is_flat = matches!(flat.op_as::<AxisOp>(), Some(AxisOp::Reshape(..)))
+        // A side of one pixel is only left out.
+        let is_flat = matches!(flat.op_as::<AxisOp>(), Some(AxisOp::Reshape(..) | AxisOp::Rm(_)))
             && self.is_shaped(flat, &[1, channels, height * width]);
         let flat = self.past_rounding(OutletId::new(flat.id, 0), steps);
         let moved = self.only_reader(flat).filter(|_| is_flat)?;
@@ -422,7 +420,7 @@ impl<'a> Search<'a> {
 /// Whether each scale, in steps of this size, is a factor that the kernels allow.
 fn are_factors(scales: &[f32], step: f64) -> bool {
     // Written so that NaN is none.
-    scales.iter().all(|scale| (f64::from(*scale) * step).abs() <= LARGEST_FACTOR)
+    scales.iter().all(|scale| (f64::from(*scale) * step).abs() <= f64::from(LARGEST_FACTOR))
 }
 
 fn pair(values: Option<&[usize]>) -> Option<[usize; 2]> {

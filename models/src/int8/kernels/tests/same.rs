@@ -57,7 +57,7 @@ fn kernels_are_found_by_name() {
 fn the_peak_loop_counts_what_it_multiplies() {
     for kernels in Kernels::available() {
         let (one, three) = (kernels.peak_loop(1), kernels.peak_loop(3));
-        assert_eq!(three, 3 * one);
-        assert_eq!(one > 0, kernels.peak_macs_per_cycle().is_some(), "{}", kernels.name());
+        assert_eq!(three, one.map(|one| 3 * one), "{}", kernels.name());
+        assert_ne!(one, Some(0));
     }
 }

@@ -146,8 +146,17 @@ pub(super) fn peak_resident_bytes() -> Option<u64> {
     peak_resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 
+/// The memory that this process has resident now, in bytes.
+pub(super) fn resident_bytes() -> Option<u64> {
+    bytes_in(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 fn peak_resident_in(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    bytes_in(status, "VmHWM:")
+}
+
+fn bytes_in(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }

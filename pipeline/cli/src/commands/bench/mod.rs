@@ -70,12 +70,14 @@ impl Detect {
     fn execute(self) -> anyhow::Result<Outcome> {
         let folder = self.models.open(None)?;
         let settings = DetectorSettings { threads: usize::from(self.threads), ..DetectorSettings::default() };
+        let frame = picture::noise(self.shape)?;
+        let before = measure::resident_bytes();
         let since = Instant::now();
         let model = folder.load_for(&self.model, self.engine.choice)?;
-        let frame = picture::noise(self.shape)?;
         let mut detector = model.detector_with(settings);
         detector.detect(&frame, &mut Vec::new())?;
         let load = since.elapsed();
+        let grown = measure::resident_bytes().zip(before).map(|(now, before)| now.saturating_sub(before));
 
         let layers = detector.layers(self.shape)?.to_vec();
         let summary = Summary::of(&layers);
@@ -106,7 +108,8 @@ impl Detect {
             model: model.id(),
             picture: format!("{}x{}", self.shape.height, self.shape.width),
             network_shape: format!("{height}x{width}"),
-            threads: self.threads,
+            // tract takes one thread, and the rest of the network then has no helpers either.
+            threads: if summary.has_tract() { 1 } else { self.threads },
             detectors: self.detectors,
             runs: self.runs,
             load_ms: 1e3 * load.as_secs_f64(),
@@ -119,6 +122,7 @@ impl Detect {
             frames_per_second: detections.frames_per_second,
             gmacs_per_second: summary.macs.map(|macs| macs as f64 / network_median_ms / 1e6),
             peak_gmacs_per_second: peak,
+            detector_mb: grown.map(|bytes| bytes as f64 / 1e6),
             resident_mb: resident.map(|bytes| bytes as f64 / 1e6),
             engine: &summary.engine,
             layers,

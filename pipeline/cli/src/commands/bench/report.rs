@@ -33,6 +33,8 @@ pub(super) struct Measured<'a> {
     pub(super) gmacs_per_second: Option<f64>,
     /// The most that as many threads reach out of registers; `None` where the engine has no instruction for it.
     pub(super) peak_gmacs_per_second: Option<f64>,
+    /// By how much the process's resident memory grew from before the model was loaded to after the first detection.
+    pub(super) detector_mb: Option<f64>,
     /// The most memory that the process had resident by the end of the detections.
     pub(super) resident_mb: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,8 +110,11 @@ impl Measured<'_> {
             (Some(speed), None) => rows.push(("multiplications", format!("{speed:.1} billion a second"))),
             (None, _) => {}
         }
-        if let Some(resident) = self.resident_mb {
-            rows.push(("peak resident memory", format!("{resident:.1} MB")));
+        if let Some((detector, resident)) = self.detector_mb.zip(self.resident_mb) {
+            rows.push((
+                "resident memory",
+                format!("{detector:.1} MB the detector, {resident:.1} MB all at its peak"),
+            ));
         }
         let mut text = String::new();
         for (name, value) in rows {
@@ -120,7 +125,9 @@ impl Measured<'_> {
                 text.push('\n');
                 text.push_str(&layer_table(layers));
             }
-            Some(_) => text.push_str("layers: tract runs this network and does not tell when a layer ends\n"),
+            Some(_) => {
+                text.push_str("layers: tract has a part in this network and does not tell when a layer ends\n")
+            }
             None => {}
         }
         text
