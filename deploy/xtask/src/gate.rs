@@ -23,7 +23,8 @@ pub(crate) fn ci() -> anyhow::Result<()> {
 /// ordinary profile leaves out.
 fn kernels_with_assertions() -> std::process::Command {
     const PROFILE: &str = "profile.dev.package.kerbside-models";
-    let mut tests = cargo(&["test", "--package", "kerbside-models", "--locked", "--lib"]);
+    // Of the whole workspace: with fewer packages, dependencies would be compiled anew with fewer features.
+    let mut tests = cargo(&["test", "--workspace", "--locked", "--lib"]);
     for setting in ["debug-assertions=true", "overflow-checks=true"] {
         tests.arg("--config").arg(format!("{PROFILE}.{setting}"));
     }
