@@ -248,26 +248,48 @@ unsafe fn max_pool(memory: Memory<'_>, step: &MaxPool, part: Part) {
             let row = y * window.stride[0] + rows.start * window.dilation[0] - window.padding[0];
             let column = x * window.stride[1] + columns.start * window.dilation[1] - window.padding[1];
             let corner = input.at(row, column);
+            let taps = [rows.len(), columns.len()];
             blocks!(output.channels, |first, LANES| {
-                let mut most = [0_u8; LANES];
-                let mut line = corner + first;
-                for _ in 0..rows.len() {
-                    let mut at = line;
-                    for _ in 0..columns.len() {
-                        // SAFETY: a pixel of the input.
-                        let bytes: [u8; LANES] = unsafe { load(memory, at) };
-                        for (most, byte) in most.iter_mut().zip(bytes) {
-                            *most = (*most).max(byte);
-                        }
-                        at += down_right[1];
-                    }
-                    line += down_right[0];
+                // SAFETY: pixels of the input, and an output pixel of a checked step, in a row of this part.
+                unsafe {
+                    let most: [u8; LANES] = greatest_of(memory, corner + first, taps, down_right);
+                    save(memory, output.at(y, x) + first, most);
                 }
-                // SAFETY: an output pixel of a checked step, in a row of this part.
-                unsafe { save(memory, output.at(y, x) + first, most) };
             });
         }
     }
+}
+
+/// The greatest byte of each channel over a window.
+///
+/// # Safety
+/// The bytes lie in the arena and nobody writes them.
+#[inline(always)]
+unsafe fn greatest_of<const L: usize>(
+    memory: Memory<'_>,
+    corner: usize,
+    [rows, columns]: [usize; 2],
+    [down, right]: [usize; 2],
+) -> [u8; L] {
+    let mut most = [0; L];
+    for row in 0..rows {
+        for column in 0..columns {
+            // SAFETY: the caller's promise.
+            let bytes = unsafe { load(memory, corner + row * down + column * right) };
+            most = greatest(most, bytes);
+        }
+    }
+    most
+}
+
+/// The greater byte of each place. By value: a compiler that sees arrays in memory here takes byte after byte.
+#[inline(always)]
+fn greatest<const L: usize>(one: [u8; L], other: [u8; L]) -> [u8; L] {
+    let mut greatest = [0; L];
+    for at in 0..L {
+        greatest[at] = one[at].max(other[at]);
+    }
+    greatest
 }
 
 /// The places of a window, along one axis, that lie on the input.
