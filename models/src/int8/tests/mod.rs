@@ -109,3 +109,20 @@ fn apart(found: &[f32], expected: &[f32], near: f32) -> (f32, f32) {
 fn network(onnx: &[u8], outputs: &[&str], engine: EngineChoice) -> Network {
     Network::parse("test", onnx, "image", outputs, engine).unwrap()
 }
+
+/// The scales of the committed model are such that all sums are exact in floats too: tract's outputs, which are ONNX
+/// Runtime's, differ by no more than the rounding of a sigmoid.
+#[test]
+fn the_outputs_of_the_committed_model_are_those_of_float_arithmetic() {
+    let onnx = include_bytes!("../../../nanodet-g/nanodet-g-int8.onnx");
+    let names = ["scores_8", "scores_16", "scores_32", "boxes_8", "boxes_16", "boxes_32"];
+    let size = PictureSize { width: 96, height: 64 };
+    let outputs = |engine| run(&network(onnx, &names, engine).plan(size).unwrap(), size);
+    let (found, expected) = (outputs(EngineChoice::Auto), outputs(EngineChoice::Tract));
+    for ((name, found), expected) in names.iter().zip(&found).zip(&expected) {
+        let (largest, _) = apart(found, expected, 0.0);
+        println!("{name}: at most {largest:e} apart");
+        assert!(expected.iter().any(|value| *value != expected[0]), "{name} shows nothing");
+        assert!(largest <= 5e-7, "{name}: {largest:e} apart");
+    }
+}
