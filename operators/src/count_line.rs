@@ -76,17 +76,12 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     let cells = classes
         .iter()
         .flat_map(|&class| {
-            [Direction::Forward, Direction::Backward].map(|direction| Cell {
-                site,
-                measure: Measure::CrossingCount,
-                class,
-                direction,
-                bucket: 0,
-            })
+            let cell = Cell::new(site, Measure::CrossingCount, Some(class));
+            [Direction::Forward, Direction::Backward].map(|direction| cell.directed(direction))
         })
         .collect();
     let settings = Settings { site, line, classes, hysteresis };
-    Some(Configured { operator: Box::new(CountLine { settings, sides: PerTrack::new() }), cells })
+    Some(Configured::counting(CountLine { settings, sides: PerTrack::new() }, cells))
 }
 
 impl Operator for CountLine {
@@ -110,8 +105,8 @@ impl Operator for CountLine {
                 findings.push(Finding {
                     at: observation.at,
                     site: *site,
-                    class: track.class,
-                    track: track.id,
+                    class: Some(track.class),
+                    track: Some(track.id),
                     kind: FindingKind::Crossing { direction },
                 });
             }

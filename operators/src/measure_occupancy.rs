@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kerbside_core::detection::Class;
-use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Findings, Measure};
+use kerbside_core::finding::{Cell, Finding, FindingKind, Findings, Measure};
 use kerbside_core::geometry::{PointInImage, Polygon, SiteId};
 use kerbside_core::observation::Observation;
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
@@ -59,17 +59,11 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     let cells = classes
         .iter()
         .flat_map(|&class| {
-            [Measure::OccupancyTime, Measure::PresenceMean].map(|measure| Cell {
-                site,
-                measure,
-                class,
-                direction: Direction::None,
-                bucket: 0,
-            })
+            [Measure::OccupancyTime, Measure::PresenceMean].map(|measure| Cell::new(site, measure, Some(class)))
         })
         .collect();
     let settings = Settings { site, zone, classes };
-    Some(Configured { operator: Box::new(MeasureOccupancy { settings, last_detected: PerTrack::new() }), cells })
+    Some(Configured::counting(MeasureOccupancy { settings, last_detected: PerTrack::new() }, cells))
 }
 
 impl Operator for MeasureOccupancy {
@@ -85,8 +79,8 @@ impl Operator for MeasureOccupancy {
                 findings.push(Finding {
                     at: observation.at,
                     site: *site,
-                    class: track.class,
-                    track: track.id,
+                    class: Some(track.class),
+                    track: Some(track.id),
                     kind: FindingKind::Presence { lasted: observation.step },
                 });
             }

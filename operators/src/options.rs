@@ -6,6 +6,7 @@
 use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::allowed_words;
 use kerbside_core::geometry::{Line, Polygon, SiteId};
+use kerbside_core::ground::Ground;
 use kerbside_core::operator::{OptionDoc, Surroundings};
 use kerbside_core::tree::Reader;
 
@@ -42,6 +43,17 @@ pub(crate) fn zone(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Optio
         );
     }
     found.map(|(site, polygon)| (site, polygon.clone()))
+}
+
+/// The ground of the camera, which an operator that speaks of metres cannot do without.
+pub(crate) fn ground(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Ground> {
+    if surroundings.ground.is_none() {
+        reader.problem(
+            "distances on the street are needed here, and the camera's geometry has no ground",
+            "geometry.ground with four or more points of the picture and where they lie in metres is expected",
+        );
+    }
+    surroundings.ground.copied()
 }
 
 /// The key `classes`: some of the camera's classes, in the order of [`Class::ALL`].

@@ -12,7 +12,7 @@ use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::{BoxInImage, Geometry, Line, PointInImage, Polygon, Shape, Site};
 use kerbside_core::observation::{Observation, SceneStatistics};
 use kerbside_core::operator::{Configured, Surroundings};
-use kerbside_core::time::MediaTime;
+use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_core::tree::Reader;
 use kerbside_core::yaml;
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
@@ -72,7 +72,7 @@ fn operators() -> Vec<Configured> {
     let problems = Problems::in_file("operators.yaml");
     let value = yaml::parse(OPERATORS, &problems).expect("valid YAML");
     let reader = Reader::root(&value, &problems).expect("a map");
-    let surroundings = Surroundings { geometry: &geometry, classes: &[Class::Person] };
+    let surroundings = Surroundings { geometry: &geometry, ground: None, classes: &[Class::Person] };
     reader
         .entries()
         .map(|(name, field)| {
@@ -89,6 +89,7 @@ fn a_warm_frame_path_does_not_allocate() {
     assert_eq!(operators.len(), kerbside_operators::TABLE.len(), "every operator is watched");
     let (mut detections, mut findings) = (Vec::with_capacity(50), Findings::new());
     let mut found = 0;
+    let scene = SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0 };
     let mut run = |frames: std::ops::Range<u64>| {
         for frame in frames {
             let at = MediaTime::from_millis(100 * frame);
@@ -99,7 +100,9 @@ fn a_warm_frame_path_does_not_allocate() {
                 step: Duration::from_millis(100),
                 picture: PICTURE,
                 tracks: tracker.confirmed(),
-                scene: SceneStatistics::default(),
+                wall: WallTime::from_unix_nanos(at.as_nanos()),
+                local: LocalTime::utc(WallTime::from_unix_nanos(at.as_nanos())),
+                scene: &scene,
                 trusted: true,
             };
             findings.clear();

@@ -3,6 +3,7 @@
 use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::Problems;
 use kerbside_core::geometry::{Geometry, Line, PointInImage, Polygon, Shape, Site, SiteId};
+use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::operator::{Configured, Surroundings};
 use kerbside_core::tree::{Field, Reader};
 use kerbside_core::yaml;
@@ -14,7 +15,8 @@ pub(crate) fn configure(text: &str) -> Result<Vec<(String, Configured)>, Vec<Str
     let value = yaml::parse(text, &problems).expect("valid YAML");
     let reader = Reader::root(&value, &problems).expect("a map");
     let geometry = geometry(&reader.required("geometry").expect("a geometry block"));
-    let surroundings = Surroundings { geometry: &geometry, classes: &Class::ALL[..6] };
+    let ground = ground(&reader.required("geometry").expect("a geometry block"));
+    let surroundings = Surroundings { geometry: &geometry, ground: ground.as_ref(), classes: &Class::ALL[..6] };
     let mut configured = Vec::new();
     let operators = reader.required("operators").expect("an operators block").map().expect("a map");
     for (name, entries) in operators.entries() {
@@ -50,7 +52,7 @@ pub(crate) fn site_name(text: &str, site: SiteId) -> String {
 fn geometry(field: &Field<'_>) -> Geometry {
     let mut sites = Vec::new();
     let map = field.map().expect("a map");
-    for (kind, named) in map.entries() {
+    for (kind, named) in map.entries().filter(|(kind, _)| *kind != "ground") {
         for (name, shape) in named.map().expect("a map").entries() {
             let shape = shape.map().expect("a map");
             let points = |field: Field<'_>| -> Vec<PointInImage> {
@@ -69,6 +71,22 @@ fn geometry(field: &Field<'_>) -> Geometry {
     }
     sites.sort_by(|a, b| a.name.cmp(&b.name));
     Geometry { sites }
+}
+
+fn ground(field: &Field<'_>) -> Option<Ground> {
+    let map = field.map().expect("a map");
+    let field = map.optional("ground")?;
+    let ground = field.map().expect("a map");
+    let (image, metres) = (ground.required("image").expect("points"), ground.required("metres").expect("points"));
+    let image: Vec<PointInImage> = image.list().expect("a list").iter().map(point).collect();
+    let metres: Vec<PointOnGround> = metres.list().expect("a list").iter().map(point_on_ground).collect();
+    Some(Ground::fit(&image, &metres).expect("a ground"))
+}
+
+fn point_on_ground(field: &Field<'_>) -> PointOnGround {
+    let numbers = field.list().expect("x and y");
+    let [x, y] = [0, 1].map(|axis| numbers[axis].number(-1e4..=1e4, "metres").expect("a number"));
+    PointOnGround { x, y }
 }
 
 fn point(field: &Field<'_>) -> PointInImage {

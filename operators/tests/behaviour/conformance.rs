@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kerbside_core::finding::{Finding, FindingKind, Findings, Measure};
+use kerbside_core::finding::{Finding, Findings};
 use kerbside_core::observation::Track;
 use kerbside_core::operator::Configured;
 use kerbside_core::time::MediaTime;
@@ -40,14 +40,6 @@ fn run(name: &str, tracks: &Tracks) -> Vec<Finding> {
     operators.iter_mut().flat_map(|it| operate(&mut *it.operator, tracks).as_slice().to_vec()).collect()
 }
 
-/// The measures that a finding feeds.
-fn fed(kind: FindingKind) -> &'static [Measure] {
-    match kind {
-        FindingKind::Crossing { .. } => &[Measure::CrossingCount],
-        FindingKind::Presence { .. } => &[Measure::OccupancyTime, Measure::PresenceMean],
-    }
-}
-
 #[test]
 fn the_example_finds_something_on_a_busy_street_and_every_time_the_same() {
     let tracks = busy_street();
@@ -71,7 +63,7 @@ fn nothing_in_nothing_out() {
 fn every_finding_feeds_declared_cells_and_is_in_order() {
     let tracks = busy_street();
     for (name, mut operators) in examples() {
-        for Configured { operator, cells } in &mut operators {
+        for Configured { operator, cells, .. } in &mut operators {
             let mut sorted = cells.clone();
             sorted.sort();
             sorted.dedup();
@@ -79,15 +71,8 @@ fn every_finding_feeds_declared_cells_and_is_in_order() {
             let findings = operate(&mut **operator, &tracks);
             assert!(findings.as_slice().is_sorted_by_key(|finding| finding.at), "{name}");
             for finding in findings.as_slice() {
-                for measure in fed(finding.kind) {
-                    let declared = cells.iter().any(|cell| {
-                        let direction = match finding.kind {
-                            FindingKind::Crossing { direction } => cell.direction == direction,
-                            FindingKind::Presence { .. } => true,
-                        };
-                        (cell.site, cell.measure, cell.class) == (finding.site, *measure, finding.class)
-                            && direction
-                    });
+                for cell in finding.feeds() {
+                    let declared = cells.contains(&cell);
                     assert!(declared, "{name}: {finding:?}");
                 }
             }

@@ -61,7 +61,7 @@ fn crossings_of(feet: &[Option<(f32, f32)>]) -> (usize, usize) {
 fn seconds_present(findings: &Findings) -> f64 {
     let lasted = |finding: &Finding| match finding.kind {
         FindingKind::Presence { lasted } => lasted.as_secs_f64(),
-        FindingKind::Crossing { .. } => 0.0,
+        _ => 0.0,
     };
     findings.as_slice().iter().map(lasted).sum()
 }

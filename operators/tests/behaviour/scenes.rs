@@ -51,8 +51,14 @@ fn findings(folder: &Path) -> String {
             let (direction, amount) = match finding.kind {
                 FindingKind::Crossing { direction } => (direction.name(), 1.0),
                 FindingKind::Presence { lasted } => ("none", lasted.as_secs_f64()),
+                FindingKind::Counted { direction, .. } => (direction.name(), 1.0),
+                FindingKind::Turn { .. } | FindingKind::Incident(_) => ("none", 1.0),
+                FindingKind::Peak { amount, .. } => ("none", f64::from(amount)),
+                FindingKind::Level { permille, lasted, .. } => {
+                    ("none", f64::from(permille) * lasted.as_secs_f64())
+                }
             };
-            let key = (name.clone(), site_name(&camera, finding.site), finding.class, direction);
+            let key = (name.clone(), site_name(&camera, finding.site), finding.class.expect("a class"), direction);
             *sums.entry(key).or_default() += amount;
         }
     }

@@ -8,8 +8,11 @@ use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::BoxInImage;
 use kerbside_core::observation::{Observation, SceneStatistics, Track};
 use kerbside_core::operator::Operator;
-use kerbside_core::time::MediaTime;
+use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
+
+/// An ordinary picture by day.
+static SCENE: SceneStatistics = SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0 };
 
 pub(crate) const PICTURE: PictureSize = PictureSize { width: 768, height: 576 };
 
@@ -191,7 +194,9 @@ pub(crate) fn observation(at: MediaTime, before: Option<MediaTime>, tracks: &[Tr
         step: before.map_or(Duration::ZERO, |before| at.since(before)),
         picture: PICTURE,
         tracks,
-        scene: SceneStatistics::default(),
+        wall: WallTime::from_unix_nanos(at.as_nanos()),
+        local: LocalTime::utc(WallTime::from_unix_nanos(at.as_nanos())),
+        scene: &SCENE,
         trusted: true,
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::detection::Class;
 use crate::geometry::SiteId;
+use crate::incident::Incident;
 use crate::observation::TrackId;
 use crate::time::MediaTime;
 
@@ -20,17 +21,32 @@ pub enum Measure {
     DwellHist,
     /// Objects by their speed. Unit: count.
     SpeedHist,
-    /// Length of standing traffic. Unit: count.
+    /// The longest queue of standing traffic in the bin. Unit: count.
     QueueLen,
-    /// Vehicles that stood still. Unit: count.
+    /// Vehicles that stood where none should. Unit: count.
     StoppedCount,
-    /// Level of density in a zone. Unit: permille.
+    /// Mean density in a zone. Unit: permille of one person per square metre.
     DensityLevel,
+    /// Objects that went from one zone to another. Unit: count.
+    TurnCount,
+    /// Objects by the time since the one before them. Unit: count.
+    HeadwayHist,
+    /// How far the longest queue in the bin reached. Unit: m.
+    QueueReach,
+    /// People who stayed in a place for longer than usual. Unit: count.
+    LoiteringCount,
 }
+
+/// Where the buckets of [`Measure::DwellHist`] end, in seconds; the last is open.
+const DWELL_EDGES_SECS: [u32; 4] = [5, 15, 60, 300];
+/// Where the buckets of [`Measure::SpeedHist`] end, in km/h; the last is open.
+const SPEED_EDGES_KMH: [u32; 12] = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120];
+/// Where the buckets of [`Measure::HeadwayHist`] end, in seconds; the last is open.
+const HEADWAY_EDGES_SECS: [u32; 6] = [1, 2, 3, 5, 10, 30];
 
 impl Measure {
     /// Every measure, in the order of the released dictionary.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::CrossingCount,
         Self::OccupancyTime,
         Self::PresenceMean,
@@ -39,6 +55,10 @@ impl Measure {
         Self::QueueLen,
         Self::StoppedCount,
         Self::DensityLevel,
+        Self::TurnCount,
+        Self::HeadwayHist,
+        Self::QueueReach,
+        Self::LoiteringCount,
     ];
 
     /// The measure's name in the released table.
@@ -52,7 +72,32 @@ impl Measure {
             Self::QueueLen => "queue_len",
             Self::StoppedCount => "stopped_count",
             Self::DensityLevel => "density_level",
+            Self::TurnCount => "turn_count",
+            Self::HeadwayHist => "headway_hist",
+            Self::QueueReach => "queue_reach",
+            Self::LoiteringCount => "loitering_count",
         }
+    }
+
+    /// Where the measure's buckets end, in seconds or km/h: a bucket holds its lower edge and not its upper
+    /// one, and one more bucket holds all above the last edge. Empty where the measure is no histogram.
+    pub const fn edges(self) -> &'static [u32] {
+        match self {
+            Self::DwellHist => &DWELL_EDGES_SECS,
+            Self::SpeedHist => &SPEED_EDGES_KMH,
+            Self::HeadwayHist => &HEADWAY_EDGES_SECS,
+            _ => &[],
+        }
+    }
+
+    /// The places of the measure's buckets: 0 alone where it is no histogram.
+    pub fn buckets(self) -> std::ops::RangeInclusive<u8> {
+        0..=self.edges().len() as u8
+    }
+
+    /// The bucket that holds `value`, in the unit of [`Measure::edges`].
+    pub fn bucket_of(self, value: f64) -> u8 {
+        self.edges().iter().take_while(|edge| value >= f64::from(**edge)).count() as u8
     }
 }
 
@@ -84,31 +129,73 @@ impl Direction {
 /// One counter of the released table. The set of a camera's cells is fixed by its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
-    /// The line or zone.
+    /// The line or zone; where an object came from, for [`Measure::TurnCount`].
     pub site: SiteId,
+    /// Where it went to, for [`Measure::TurnCount`].
+    pub toward: Option<SiteId>,
     /// What is measured.
     pub measure: Measure,
-    /// Of which class.
-    pub class: Class,
+    /// Of which class; `None` for all that the operator looks at together, which are vehicles.
+    pub class: Option<Class>,
     /// In which direction.
     pub direction: Direction,
     /// Which bucket of a histogram; 0 where the measure is none.
     pub bucket: u8,
 }
 
-/// What happened to one object at one site. It never leaves the node as it is.
+impl Cell {
+    /// A counter without direction, destination or buckets.
+    pub const fn new(site: SiteId, measure: Measure, class: Option<Class>) -> Self {
+        Self { site, toward: None, measure, class, direction: Direction::None, bucket: 0 }
+    }
+
+    /// The same for one direction.
+    #[must_use]
+    pub const fn directed(self, direction: Direction) -> Self {
+        Self { direction, ..self }
+    }
+
+    /// One cell for each bucket of the measure.
+    pub fn histogram(self) -> impl Iterator<Item = Self> {
+        self.measure.buckets().map(move |bucket| Self { bucket, ..self })
+    }
+}
+
+/// What happened at one site, often to one object. It never leaves the node as it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finding {
     /// When, on the camera's clock.
     pub at: MediaTime,
-    /// Where.
+    /// Where; [`SiteId::PICTURE`] for the picture as a whole.
     pub site: SiteId,
-    /// To what.
-    pub class: Class,
-    /// To which track: the release stage bounds what one track may contribute.
-    pub track: TrackId,
+    /// To what; `None` where it is not about objects of one class.
+    pub class: Option<Class>,
+    /// To which track, if to one: the release stage bounds what one track may contribute.
+    pub track: Option<TrackId>,
     /// What.
     pub kind: FindingKind,
+}
+
+impl Finding {
+    /// The counters that it feeds, if the camera has them: none for an incident.
+    pub fn feeds(&self) -> impl Iterator<Item = Cell> {
+        let cell = |measure| Cell::new(self.site, measure, self.class);
+        let cells = match self.kind {
+            FindingKind::Crossing { direction } => [Some(cell(Measure::CrossingCount).directed(direction)), None],
+            FindingKind::Presence { .. } => {
+                [Some(cell(Measure::PresenceMean)), Some(cell(Measure::OccupancyTime))]
+            }
+            FindingKind::Turn { toward } => {
+                [Some(Cell { toward: Some(toward), ..cell(Measure::TurnCount) }), None]
+            }
+            FindingKind::Counted { measure, direction, bucket } => {
+                [Some(Cell { direction, bucket, ..cell(measure) }), None]
+            }
+            FindingKind::Peak { measure, .. } | FindingKind::Level { measure, .. } => [Some(cell(measure)), None],
+            FindingKind::Incident(_) => [None, None],
+        };
+        cells.into_iter().flatten()
+    }
 }
 
 /// The kinds of findings.
@@ -125,6 +212,40 @@ pub enum FindingKind {
         /// For how long; one step from frame to frame.
         lasted: Duration,
     },
+    /// The object went from the finding's zone to another. Feeds [`Measure::TurnCount`].
+    Turn {
+        /// Where to.
+        toward: SiteId,
+    },
+    /// One object more in a counter or in a histogram's bucket.
+    Counted {
+        /// Of which measure: one whose unit is a count.
+        measure: Measure,
+        /// In which direction.
+        direction: Direction,
+        /// In which bucket; see [`Measure::bucket_of`].
+        bucket: u8,
+    },
+    /// The level reached `amount` at this moment: a bin keeps its highest. For [`Measure::QueueLen`] and
+    /// [`Measure::QueueReach`].
+    Peak {
+        /// Of which measure.
+        measure: Measure,
+        /// In the measure's unit.
+        amount: u32,
+    },
+    /// The level was `permille` during the `lasted` before [`Finding::at`]: a bin keeps the mean over all of
+    /// its length. For [`Measure::DensityLevel`].
+    Level {
+        /// Of which measure.
+        measure: Measure,
+        /// In thousandths of the measure's unit.
+        permille: u32,
+        /// For how long; one step from frame to frame.
+        lasted: Duration,
+    },
+    /// A situation began, changed or ended.
+    Incident(Incident),
 }
 
 /// Where operators put their findings. It is reused from frame to frame.
@@ -152,5 +273,27 @@ impl Findings {
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
         self.list.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_its_lower_edge() {
+        for (speed, bucket) in [(0.0, 0), (9.99, 0), (10.0, 1), (119.9, 11), (120.0, 12), (400.0, 12)] {
+            assert_eq!(Measure::SpeedHist.bucket_of(speed), bucket, "{speed} km/h");
+        }
+        assert_eq!(Measure::SpeedHist.buckets(), 0..=12);
+        assert_eq!(Measure::CrossingCount.buckets(), 0..=0);
+        assert_eq!(Measure::CrossingCount.bucket_of(7.0), 0);
+    }
+
+    #[test]
+    fn a_measure_is_at_its_place_in_the_list() {
+        for (place, measure) in Measure::ALL.into_iter().enumerate() {
+            assert_eq!(measure as usize, place, "{}", measure.name());
+        }
     }
 }

@@ -106,6 +106,11 @@ impl Polygon {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(pub u16);
 
+impl SiteId {
+    /// No line or zone but the picture as a whole.
+    pub const PICTURE: Self = Self(u16::MAX);
+}
+
 /// What a site is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {

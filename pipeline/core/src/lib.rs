@@ -12,6 +12,8 @@ pub mod error;
 pub mod finding;
 pub mod frame;
 pub mod geometry;
+pub mod ground;
+pub mod incident;
 pub mod observation;
 pub mod operator;
 pub mod time;

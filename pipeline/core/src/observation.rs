@@ -3,7 +3,7 @@
 use crate::detection::Class;
 use crate::frame::PictureSize;
 use crate::geometry::BoxInImage;
-use crate::time::MediaTime;
+use crate::time::{LocalTime, MediaTime, WallTime};
 
 /// Names one track for as long as it lives. It stays in RAM: no released table has a column for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +27,7 @@ pub struct Track {
 }
 
 /// Statistics of the whole picture's luma (8 bit, 0 black to 255 white).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SceneStatistics {
     /// Mean luma, 0..255.
     pub luma_mean: f32,
@@ -47,10 +47,14 @@ pub struct Observation<'a> {
     pub step: std::time::Duration,
     /// The picture's size in pixels, for its aspect ratio: coordinates are normalised.
     pub picture: PictureSize,
-    /// The confirmed tracks, in the order of their ids.
+    /// The confirmed tracks, in the order of their ids. Empty for an operator that is a guard.
     pub tracks: &'a [Track],
+    /// The same moment in UTC.
+    pub wall: WallTime,
+    /// The same moment as the clocks of the camera's town show it.
+    pub local: LocalTime,
     /// What the picture as a whole looks like.
-    pub scene: SceneStatistics,
+    pub scene: &'a SceneStatistics,
     /// Whether the picture can be trusted; where it is false no object should be counted from it.
     pub trusted: bool,
 }

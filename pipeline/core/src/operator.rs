@@ -2,9 +2,11 @@
 
 use crate::detection::Class;
 use crate::finding::{Cell, Findings};
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, SiteId};
+use crate::ground::Ground;
+use crate::incident::IncidentKind;
 use crate::observation::Observation;
-use crate::time::MediaTime;
+use crate::time::{LocalTime, MediaTime, WallTime};
 use crate::tree::Reader;
 
 /// One camera's analytic. No clock, no I/O, no lock, no thread: the same observations give the same
@@ -16,8 +18,76 @@ pub trait Operator: Send {
     /// Nothing older than `upto` will come: close windows here.
     fn advance(&mut self, upto: MediaTime, findings: &mut Findings);
 
-    /// Nothing more will come; called once. Tracks seen until now do not continue.
+    /// Nothing more will come; called once. Tracks seen until now do not continue, and incidents end.
     fn finish(&mut self, findings: &mut Findings);
+
+    /// Whether the picture can be trusted, as far as this operator can tell. Asked of guards only, after
+    /// [`Operator::observe`].
+    fn trusts(&self) -> bool {
+        true
+    }
+
+    /// Takes in one bin of a released counter. Only operators over bins see any.
+    fn observe_bin(&mut self, _bin: &ClosedBin, _findings: &mut Findings) {}
+
+    /// Appends what has been learned, for [`Operator::recall`] of the next start. Nothing for an operator
+    /// that learns nothing. The bytes carry their own version; they hold no track and no picture.
+    fn remember(&self, _out: &mut Vec<u8>) {}
+
+    /// Takes back what [`Operator::remember`] gave, before the first observation. An operator that refuses is as new.
+    fn recall(&mut self, _bytes: &[u8]) -> Result<(), RecallError> {
+        Ok(())
+    }
+}
+
+/// Why learned bytes were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecallError {
+    /// They were written by another version of the operator.
+    #[error("it was written by version {found} of the operator, version {expected} is expected")]
+    Version {
+        /// The version that the bytes name.
+        found: u32,
+        /// The version that the operator reads.
+        expected: u32,
+    },
+    /// They belong to other settings.
+    #[error("it was learned with other settings")]
+    Settings,
+    /// They are not whole, or are something else.
+    #[error("it is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+/// One closed bin of one released counter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClosedBin {
+    /// The counter.
+    pub cell: Cell,
+    /// Where the bin begins.
+    pub from: WallTime,
+    /// Where it ends.
+    pub to: WallTime,
+    /// Where it begins, as the clocks of the camera's town show it.
+    pub local: LocalTime,
+    /// The number that is released, with its noise.
+    pub value: i32,
+    /// The share of the bin in which the camera was seen and trusted, 0..1.
+    pub coverage: f32,
+}
+
+/// What feeds an operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Every frame's tracks, after the guards have spoken.
+    #[default]
+    Analytic,
+    /// Every frame's scene, before it is tracked. Where it does not trust the picture, no object is
+    /// counted from it, and the time is without coverage.
+    Guard,
+    /// The released bins of its camera, as [`ClosedBin`]. The clock of its findings is UTC:
+    /// [`MediaTime`] counts from the Unix epoch.
+    Bins,
 }
 
 /// One option of an operator, for the manual.
@@ -35,8 +105,40 @@ pub struct OptionDoc {
 pub struct Configured {
     /// The logic with its settings.
     pub operator: Box<dyn Operator>,
+    /// What it is fed with.
+    pub role: Role,
     /// Every counter that it can feed. The release stage emits all of them in every bin.
     pub cells: Vec<Cell>,
+    /// Every kind of incident that it can report, with its site.
+    pub incidents: Vec<(IncidentKind, SiteId)>,
+    /// Which counters an operator over bins looks at; another operator must feed them.
+    pub watches: Vec<Cell>,
+}
+
+impl Configured {
+    /// An analytic that counts.
+    pub fn counting(operator: impl Operator + 'static, cells: Vec<Cell>) -> Self {
+        Self {
+            operator: Box::new(operator),
+            role: Role::Analytic,
+            cells,
+            incidents: Vec::new(),
+            watches: Vec::new(),
+        }
+    }
+
+    /// The same, which reports these incidents as well.
+    #[must_use]
+    pub fn reporting(mut self, incidents: impl IntoIterator<Item = (IncidentKind, SiteId)>) -> Self {
+        self.incidents.extend(incidents);
+        self
+    }
+
+    /// The same in another role.
+    #[must_use]
+    pub fn in_role(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
 }
 
 /// What an operator may know of its camera when it is configured.
@@ -44,6 +146,8 @@ pub struct Configured {
 pub struct Surroundings<'a> {
     /// The camera's lines and zones.
     pub geometry: &'a Geometry,
+    /// Where the picture's points lie on the street, where the camera's file says so.
+    pub ground: Option<&'a Ground>,
     /// The classes that the camera looks for, in the order of [`Class::ALL`].
     pub classes: &'a [Class],
 }

@@ -129,6 +129,35 @@ impl fmt::Display for WallTime {
     }
 }
 
+/// A moment as the clocks of a town show it: without a zone, and not steady where clocks are changed.
+/// The time of day and the day of the week matter to a street, not the moment in UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalTime {
+    /// Days since 1970-01-01 of the local calendar.
+    pub day: i32,
+    /// Seconds since midnight, 0 to 86 399.
+    pub second_of_day: u32,
+}
+
+impl LocalTime {
+    /// Where clocks show UTC.
+    pub fn utc(at: WallTime) -> Self {
+        let seconds = at.0 / 1_000_000_000;
+        Self { day: (seconds / 86_400) as i32, second_of_day: (seconds % 86_400) as u32 }
+    }
+
+    /// 0 for Monday to 6 for Sunday.
+    pub fn weekday(self) -> u32 {
+        // 1970-01-01 was a Thursday.
+        (self.day + 3).rem_euclid(7) as u32
+    }
+
+    /// Seconds since 1970-01-01T00:00:00 of the local calendar, as if no clock were ever changed.
+    pub fn as_seconds(self) -> i64 {
+        i64::from(self.day) * 86_400 + i64::from(self.second_of_day)
+    }
+}
+
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -144,6 +173,14 @@ mod tests {
         assert_eq!(at.bin_start(quarter).to_string(), "2026-01-31T08:00:00.000Z");
         let next = at + Duration::from_millis(1);
         assert_eq!(next.bin_start(quarter), next);
+    }
+
+    #[test]
+    fn local_days_have_their_weekdays() {
+        let sunday = LocalTime::utc(WallTime::parse_rfc3339("2026-11-22T22:30:05Z").unwrap());
+        assert_eq!((sunday.weekday(), sunday.second_of_day), (6, 81_005));
+        assert_eq!(sunday.as_seconds(), 1_795_386_605);
+        assert_eq!(LocalTime { day: -1, second_of_day: 0 }.weekday(), 2);
     }
 
     #[test]
