@@ -56,14 +56,17 @@ impl Draft {
             Some(field) => geometry::read(&field),
             None => Some((Geometry::default(), None)),
         };
-        let surroundings =
-            geometry.as_ref().map(|(geometry, _)| Surroundings { geometry, classes: &shared.classes });
+        let surroundings = geometry.as_ref().map(|(geometry, ground)| Surroundings {
+            geometry,
+            ground: ground.as_ref(),
+            classes: &shared.classes,
+        });
         let operators =
             reader.required("operators").map(|field| operators::read(&field, context.catalogue, surroundings));
         reader.finish();
 
         let settings = source.zip(geometry).zip(operators).map(|((source, (geometry, ground)), operators)| {
-            let Shared { analyse_fps, detector, classes, privacy } = shared;
+            let Shared { analyse_fps, detector, classes, privacy, time_zone } = shared;
             CameraSettings {
                 name: name.to_owned(),
                 source,
@@ -74,6 +77,7 @@ impl Draft {
                 ground,
                 operators,
                 privacy,
+                time_zone,
                 revision: files::checksum([name, text, &context.defaults.to_string()]),
             }
         });

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use kerbside_core::diagnostics::Position;
 use kerbside_core::geometry::{Geometry, Line, PointInImage, Polygon, Shape, Site};
+use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::tree::{Field, NAME_RULE, Reader, is_name};
 
 use crate::polygon::{self, Fault};
-use crate::settings::Ground;
 
 /// The shortest line, in normalised coordinates: about 8 pixels of 768.
 const MIN_LENGTH: f32 = 0.01;
@@ -17,6 +17,10 @@ const MAX_CORNERS: usize = 64;
 const GROUND_POINTS: std::ops::RangeInclusive<usize> = 4..=8;
 /// How far a street point may lie from the origin.
 const MAX_METRES: f64 = 10_000.0;
+/// How far a reference point may lie from where the others put it: this many metres, or this share of the distance
+/// between the two points that lie furthest apart, whichever is more.
+const LEAST_RESIDUAL: f64 = 0.25;
+const RESIDUAL_SHARE: f64 = 0.03;
 
 const POINT_RULE: &str = "a point is [x, y], both from 0 to 1, from the picture's top left";
 
@@ -138,9 +142,10 @@ fn ground(field: &Field<'_>) -> Option<Ground> {
     let reader = field.map()?;
     let image =
         reader.required("image").and_then(|field| ground_points(&field, point, |p| [p.x.into(), p.y.into()]));
-    let metres = reader.required("metres").and_then(|field| ground_points(&field, street_point, |p| p));
+    let on_street = reader.required("metres");
+    let metres = on_street.as_ref().and_then(|field| ground_points(field, street_point, |p| [p.x, p.y]));
     reader.finish();
-    let (image, metres) = (image?, metres?);
+    let (image, metres, on_street) = (image?, metres?, on_street?);
     if image.len() != metres.len() {
         field.problem(
             format!("{} points in the picture and {} on the street", image.len(), metres.len()),
@@ -148,7 +153,29 @@ fn ground(field: &Field<'_>) -> Option<Ground> {
         );
         return None;
     }
-    Some(Ground { image, metres })
+    let ground = match Ground::fit(&image, &metres) {
+        Ok(ground) => ground,
+        Err(error) => {
+            field.problem(
+                format!("{error}: no camera sees a flat street like this"),
+                "points of one flat street, in the same order in the picture and in metres, are expected",
+            );
+            return None;
+        }
+    };
+    // Of four points each is met exactly; of more, one that was measured or clicked wrongly shows here.
+    let pairs = metres.iter().flat_map(|a| metres.iter().map(move |b| a.distance(*b)));
+    let most = LEAST_RESIDUAL.max(RESIDUAL_SHARE * pairs.fold(0.0, f64::max));
+    let residuals = ground.residuals(&image, &metres).enumerate();
+    let (worst, residual) = residuals.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    if residual > most {
+        on_street.list()?.get(worst)?.problem(
+            format!("the other points put this one {residual:.2} m away from here"),
+            format!("points that agree to {most:.2} m are expected: measure and click this one again first"),
+        );
+        return None;
+    }
+    Some(ground)
 }
 
 fn ground_points<P: Copy>(
@@ -200,11 +227,11 @@ fn point(field: &Field<'_>) -> Option<PointInImage> {
     Some(PointInImage { x: x? as f32, y: y? as f32 })
 }
 
-fn street_point(field: &Field<'_>) -> Option<[f64; 2]> {
+fn street_point(field: &Field<'_>) -> Option<PointOnGround> {
     let [x, y] = pair(field, "a point on the street is [x, y] in metres")?;
     let x = x.number(-MAX_METRES..=MAX_METRES, "metres");
     let y = y.number(-MAX_METRES..=MAX_METRES, "metres");
-    Some([x?, y?])
+    Some(PointOnGround { x: x?, y: y? })
 }
 
 fn pair<'a>(field: &Field<'a>, rule: &str) -> Option<[Field<'a>; 2]> {

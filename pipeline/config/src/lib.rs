@@ -27,14 +27,16 @@ mod secret;
 mod settings;
 mod shared;
 mod source;
+mod time_zone;
 
 pub use error::ConfigError;
 pub use load::{load, load_camera, models_folder, parse_camera};
 pub use secret::Secret;
 pub use settings::{
-    Bins, CameraSettings, Credentials, DetectSettings, DetectorSettings, FileSource, Ground, NamedOperator,
-    NodeSettings, PrivacySettings, Profile, RtspSource, Settings, Source, SpoolSettings, Transport,
+    Bins, CameraSettings, Credentials, DetectSettings, DetectorSettings, FileSource, NamedOperator, NodeSettings,
+    PrivacySettings, Profile, RtspSource, Settings, Source, SpoolSettings, Transport,
 };
+pub use time_zone::TimeZone;
 
 use kerbside_core::operator::OperatorSpec;
 

@@ -16,6 +16,7 @@ const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Add
 const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
 const SPOOL_MAX_BYTES: u64 = 512 << 20;
 const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);
+const LEARNED_FOLDER: &str = "/var/lib/kerbside/learned";
 const MAX_THREADS: u64 = 256;
 const THREADS_PER_FRAME: usize = 1;
 const MAX_THREADS_PER_FRAME: u64 = 64;
@@ -34,6 +35,15 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         })
         .unwrap_or(METRICS_ADDRESS);
     let spool = spool(reader.optional("spool").as_ref(), file);
+    let learned_folder = reader
+        .optional("learned")
+        .and_then(|field| {
+            let map = field.map()?;
+            let folder = map.optional("folder").and_then(|field| path(&field, file));
+            map.finish();
+            folder
+        })
+        .unwrap_or_else(|| LEARNED_FOLDER.into());
     let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
     let detect = detect(reader.optional("detect").as_ref(), parallelism);
     let models = reader.optional("models").and_then(|field| folder(&field, file));
@@ -43,7 +53,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         map.finish();
     }
     reader.finish();
-    let settings = name.map(|name| NodeSettings { name, metrics_address, spool, detect, models });
+    let settings = name.map(|name| NodeSettings { name, metrics_address, spool, learned_folder, detect, models });
     (settings, defaults)
 }
 

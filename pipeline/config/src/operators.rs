@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::allowed_words;
 use kerbside_core::finding::Cell;
-use kerbside_core::geometry::Geometry;
+use kerbside_core::geometry::{Geometry, SiteId};
+use kerbside_core::incident::IncidentKind;
 use kerbside_core::operator::{Configured, OperatorSpec, Surroundings};
 use kerbside_core::tree::Field;
 
@@ -23,7 +25,8 @@ pub(crate) fn read(
     let names: Vec<&str> = catalogue.operators.iter().map(|spec| spec.name).collect();
     let mut seen = 0;
     // In the order of the file, so that the second of two entries is the one that is refused.
-    let mut taken: BTreeMap<Cell, String> = BTreeMap::new();
+    let mut taken = Taken::default();
+    let mut watchers = Vec::new();
     for (name, field) in map.entries() {
         seen += 1;
         let Some((place, spec)) = catalogue.operators.iter().enumerate().find(|(_, spec)| spec.name == name)
@@ -38,7 +41,8 @@ pub(crate) fn read(
         let Some(surroundings) = surroundings else { continue };
         for entry in entries {
             let Some(configured) = configure(spec, &entry, surroundings) else { continue };
-            if unshared(&configured, &entry, surroundings.geometry, &mut taken) {
+            if taken.takes(&configured, &entry, surroundings.geometry) {
+                watchers.extend(configured.watches.iter().map(|cell| (*cell, entry.clone())));
                 found.push((place, NamedOperator { name: spec.name, configured }));
             }
         }
@@ -48,6 +52,9 @@ pub(crate) fn read(
             "the camera has no operator, so it would count nothing",
             format!("at least one of {} is expected", names.join(", ")),
         );
+    }
+    if let Some(surroundings) = surroundings {
+        refuse_blind_watchers(&watchers, &taken, surroundings.geometry);
     }
     found.sort_by_key(|(place, _)| *place);
     found.into_iter().map(|(_, operator)| operator).collect()
@@ -62,22 +69,49 @@ fn configure(spec: &OperatorSpec, entry: &Field<'_>, surroundings: Surroundings<
     configured
 }
 
-/// Whether the operator is the only one that feeds its counters; else objects would count twice.
-fn unshared(
-    configured: &Configured,
-    entry: &Field<'_>,
-    geometry: &Geometry,
-    taken: &mut BTreeMap<Cell, String>,
-) -> bool {
-    let shared = configured.cells.iter().find_map(|cell| Some((cell, taken.get(cell)?)));
-    if let Some((cell, first)) = shared {
-        let site = geometry.name(cell.site).unwrap_or_default();
-        entry.problem(
-            format!("{first} already counts {} of {} at '{site}'", cell.measure.name(), cell.class.name()),
-            "each counter has one operator: leave one of the two out",
-        );
-        return false;
+/// What the operators of a camera feed and report so far, with the path of the first that does.
+#[derive(Default)]
+struct Taken {
+    cells: BTreeMap<Cell, String>,
+    incidents: BTreeMap<(IncidentKind, SiteId), String>,
+}
+
+impl Taken {
+    /// Whether the operator is the only one that feeds its counters and reports its incidents; else objects
+    /// would count twice.
+    fn takes(&mut self, configured: &Configured, entry: &Field<'_>, geometry: &Geometry) -> bool {
+        let name = |site| geometry.name(site).unwrap_or("the picture");
+        let cell = configured.cells.iter().find_map(|cell| Some((cell, self.cells.get(cell)?)));
+        if let Some((cell, first)) = cell {
+            let class = cell.class.map_or("all", Class::name);
+            entry.problem(
+                format!("{first} already counts {} of {class} at '{}'", cell.measure.name(), name(cell.site)),
+                "each counter has one operator: leave one of the two out",
+            );
+            return false;
+        }
+        let incident = configured.incidents.iter().find_map(|key| Some((key, self.incidents.get(key)?)));
+        if let Some(((kind, site), first)) = incident {
+            entry.problem(
+                format!("{first} already reports {} at '{}'", kind.name(), name(*site)),
+                "each situation has one operator: leave one of the two out",
+            );
+            return false;
+        }
+        self.cells.extend(configured.cells.iter().map(|cell| (*cell, entry.path().to_owned())));
+        self.incidents.extend(configured.incidents.iter().map(|key| (*key, entry.path().to_owned())));
+        true
     }
-    taken.extend(configured.cells.iter().map(|cell| (*cell, entry.path().to_owned())));
-    true
+}
+
+/// Reports the operators that look at a counter which nobody feeds.
+fn refuse_blind_watchers(watchers: &[(Cell, Field<'_>)], taken: &Taken, geometry: &Geometry) {
+    for (cell, entry) in watchers.iter().filter(|(cell, _)| !taken.cells.contains_key(cell)) {
+        let class = cell.class.map_or("all", Class::name);
+        let site = geometry.name(cell.site).unwrap_or("the picture");
+        entry.problem(
+            format!("no operator of this camera counts {} of {class} at '{site}'", cell.measure.name()),
+            "it looks at what another operator counts: add that one, or leave the class out",
+        );
+    }
 }

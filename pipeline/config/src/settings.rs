@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kerbside_core::detection::Class;
-use kerbside_core::geometry::{Geometry, PointInImage};
+use kerbside_core::geometry::Geometry;
+use kerbside_core::ground::Ground;
 use kerbside_core::operator::Configured;
 use url::Url;
 
 use crate::secret::Secret;
+use crate::time_zone::TimeZone;
 
 /// The whole configuration of a node.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub struct NodeSettings {
     pub metrics_address: SocketAddr,
     /// `spool`: the durable log of released batches.
     pub spool: SpoolSettings,
+    /// `learned.folder`: what operators have learned of their streets, kept for the next start. It need not
+    /// exist yet.
+    pub learned_folder: PathBuf,
     /// `detect`: how many threads look for objects.
     pub detect: DetectSettings,
     /// `models`: the folder with the detectors; where the program looks by itself if `None`.
@@ -76,12 +81,14 @@ pub struct CameraSettings {
     pub classes: Vec<Class>,
     /// `geometry.lines` and `geometry.zones`.
     pub geometry: Geometry,
-    /// `geometry.ground`: where picture points lie on the street.
+    /// `geometry.ground`: where the picture's points lie on the street, in metres.
     pub ground: Option<Ground>,
     /// `operators`, in the order of the operator table, then of the file; at least one.
     pub operators: Vec<NamedOperator>,
     /// `privacy`.
     pub privacy: PrivacySettings,
+    /// `time_zone`: which clocks schedules and daily patterns follow.
+    pub time_zone: TimeZone,
     /// CRC-32C over the camera's name, its file's text and the defaults that `node.yaml` gives it: it
     /// changes when anything does that this camera's work depends on, except what secret files hold.
     pub revision: u32,
@@ -153,15 +160,6 @@ pub struct DetectorSettings {
     pub model: String,
     /// `detector.min_score`: detections that are less sure than this are dropped, 0..1.
     pub min_score: f32,
-}
-
-/// Where picture points lie on the street; as many of the one as of the other, four to eight.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ground {
-    /// Points in the picture.
-    pub image: Vec<PointInImage>,
-    /// The same points on the street, in metres from an origin and along axes of the user's choice.
-    pub metres: Vec<[f64; 2]>,
 }
 
 /// One entry under `operators`.

@@ -9,6 +9,7 @@ use kerbside_core::tree::{Field, Reader};
 use crate::Catalogue;
 use crate::privacy;
 use crate::settings::{DetectorSettings, PrivacySettings};
+use crate::time_zone::{self, TimeZone};
 
 const ANALYSE_FPS: f64 = 10.0;
 const MIN_SCORE: f32 = 0.45;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) detector: DetectorSettings,
     pub(crate) classes: Vec<Class>,
     pub(crate) privacy: PrivacySettings,
+    pub(crate) time_zone: TimeZone,
 }
 
 impl Shared {
@@ -36,6 +38,7 @@ impl Shared {
             },
             classes: CLASSES.to_vec(),
             privacy: privacy::DEFAULT,
+            time_zone: TimeZone::UTC,
         }
     }
 
@@ -63,6 +66,9 @@ impl Shared {
         if let Some(field) = reader.optional("privacy") {
             settings.privacy = privacy::read(&field, self.privacy);
         }
+        if let Some(zone) = reader.optional("time_zone").and_then(|field| time_zone::read(&field)) {
+            settings.time_zone = zone;
+        }
         settings
     }
 }
@@ -70,9 +76,11 @@ impl Shared {
 impl fmt::Display for Shared {
     /// One line that differs whenever the values do, for the revision.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { analyse_fps, detector: DetectorSettings { model, min_score }, classes, privacy } = self;
+        let Self { analyse_fps, detector: DetectorSettings { model, min_score }, classes, privacy, time_zone } =
+            self;
         let classes: Vec<&str> = classes.iter().map(|class| class.name()).collect();
-        write!(f, "{analyse_fps} {model} {min_score} {} {privacy:?}", classes.join(","))
+        let (classes, zone) = (classes.join(","), time_zone.name());
+        write!(f, "{analyse_fps} {model} {min_score} {classes} {privacy:?} {zone}")
     }
 }
 

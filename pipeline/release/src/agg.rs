@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, Float32Array, Int32Array, RecordBatch, UInt8Array, UInt32Array};
 use arrow_schema::SchemaRef;
+use kerbside_core::finding::{Cell, Measure};
 use kerbside_core::time::WallTime;
 
 use crate::bins::{Bin, Series};
@@ -11,7 +12,7 @@ use crate::columns::{Common, words8, words16};
 use crate::error::ReleaseError;
 use crate::plan::StreamPosition;
 use crate::table::{ClockQuality, Rule, Unit};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{Vocabulary, class_key};
 
 /// A display should hide counts below this. It is a hint: the number itself is in the row.
 /// Times and means count no objects, so the hint does not apply to them.
@@ -34,7 +35,8 @@ pub(crate) struct AggRows {
 }
 
 impl AggRows {
-    /// Appends one row a cell for a closed bin. `clock` is for a bin without frames.
+    /// Appends one row a cell for a closed bin. `clock` is for a bin without frames. `tell` hears each cell's
+    /// released value and coverage.
     pub(crate) fn push(
         &mut self,
         words: &Vocabulary,
@@ -43,17 +45,18 @@ impl AggRows {
         bin: &Bin,
         (start, end): (u64, u64),
         clock: ClockQuality,
+        mut tell: impl FnMut(&Cell, i32, f32),
     ) {
         let span = (WallTime::from_unix_nanos(start), WallTime::from_unix_nanos(end));
         let coverage = (bin.trusted_nanos as f64 / series.length as f64).min(1.0) as f32;
-        let sites = words.site_of.get(camera).map_or(&[][..], Vec::as_slice);
         for (cell, &sum) in series.cells.iter().zip(&bin.sums) {
             let unit = Unit::of(cell.measure);
-            let value = value(unit, sum, series.length);
+            let value = value(cell.measure, sum, series.length);
+            tell(cell, value, coverage);
             self.common.push(words, camera, span, bin.clock.unwrap_or(clock));
-            self.site.push(sites.get(usize::from(cell.site.0)).copied().unwrap_or_default());
+            self.site.push(words.site_key(camera, cell.site, cell.toward));
             self.measure.push(cell.measure as u8);
-            self.class.push(cell.class as u8);
+            self.class.push(class_key(cell.class));
             self.direction.push(cell.direction as u8);
             self.bucket.push(cell.bucket);
             self.value.push(value);
@@ -96,10 +99,12 @@ impl AggRows {
 }
 
 /// Rounds a sum to the released number, to the nearest.
-fn value(unit: Unit, sum: u64, length: u64) -> i32 {
+fn value(measure: Measure, sum: u64, length: u64) -> i32 {
     let (sum, length) = (u128::from(sum), u128::from(length));
-    let rounded = match unit {
-        Unit::Count => sum,
+    let rounded = match Unit::of(measure) {
+        // What was summed up is thousandths times nanoseconds.
+        Unit::Permille if measure == Measure::DensityLevel => (sum + length / 2) / length,
+        Unit::Count | Unit::Metres => sum,
         Unit::Seconds => (sum + 500_000_000) / 1_000_000_000,
         Unit::Permille => (sum * 1000 + length / 2) / length,
     };
@@ -113,13 +118,14 @@ mod tests {
     #[test]
     fn sums_are_rounded_to_the_nearest_and_never_wrap() {
         let minute = 60_000_000_000;
-        assert_eq!(value(Unit::Seconds, 499_999_999, minute), 0);
-        assert_eq!(value(Unit::Seconds, 500_000_000, minute), 1);
-        assert_eq!(value(Unit::Permille, minute / 2, minute), 500);
-        assert_eq!(value(Unit::Permille, 29_999_999, minute), 0);
-        assert_eq!(value(Unit::Permille, 30_000_000, minute), 1);
-        assert_eq!(value(Unit::Count, 7, minute), 7);
-        assert_eq!(value(Unit::Count, u64::MAX, 1), i32::MAX);
-        assert_eq!(value(Unit::Permille, u64::MAX, 1), i32::MAX);
+        assert_eq!(value(Measure::OccupancyTime, 499_999_999, minute), 0);
+        assert_eq!(value(Measure::OccupancyTime, 500_000_000, minute), 1);
+        assert_eq!(value(Measure::PresenceMean, minute / 2, minute), 500);
+        assert_eq!(value(Measure::PresenceMean, 29_999_999, minute), 0);
+        assert_eq!(value(Measure::PresenceMean, 30_000_000, minute), 1);
+        assert_eq!(value(Measure::DensityLevel, 1500 * minute / 2, minute), 750);
+        assert_eq!(value(Measure::CrossingCount, 7, minute), 7);
+        assert_eq!(value(Measure::CrossingCount, u64::MAX, 1), i32::MAX);
+        assert_eq!(value(Measure::PresenceMean, u64::MAX, 1), i32::MAX);
     }
 }

@@ -8,9 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use kerbside_core::detection::Class;
-use kerbside_core::finding::{Cell, Direction, Measure};
-use kerbside_core::geometry::SiteId;
+use kerbside_core::finding::Cell;
 
 use crate::table::ClockQuality;
 
@@ -64,14 +62,8 @@ impl Series {
     }
 
     /// The place of a cell in [`Series::cells`].
-    pub(crate) fn place(
-        &self,
-        site: SiteId,
-        measure: Measure,
-        class: Class,
-        direction: Direction,
-    ) -> Option<usize> {
-        self.cells.binary_search(&Cell { site, measure, class, direction, bucket: 0 }).ok()
+    pub(crate) fn place(&self, cell: &Cell) -> Option<usize> {
+        self.cells.binary_search(cell).ok()
     }
 
     /// One frame at `at` that stands for the `step` before it.
@@ -93,6 +85,20 @@ impl Series {
         let Some(bin) = self.bin(at) else { return Added::Late };
         add(bin, place, 1);
         Added::Whole
+    }
+
+    /// A level that was reached at `at`: the bin keeps the highest.
+    pub(crate) fn peak(&mut self, place: usize, at: u64, amount: u64) -> Added {
+        let Some(bin) = self.bin(at) else { return Added::Late };
+        if let Some(highest) = bin.sums.get_mut(place) {
+            *highest = amount.max(*highest);
+        }
+        Added::Whole
+    }
+
+    /// A level that held from `from` to `to`: summed as level times nanoseconds.
+    pub(crate) fn level(&mut self, place: usize, from: u64, to: u64, level: u64) -> Added {
+        self.spread(from, to, |bin, nanos| add(bin, place, nanos.saturating_mul(level)))
     }
 
     /// One object in a zone from `from` to `to`: summed over objects.
@@ -194,9 +200,12 @@ fn add(bin: &mut Bin, place: usize, amount: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kerbside_core::detection::Class;
+    use kerbside_core::finding::Measure;
+    use kerbside_core::geometry::SiteId;
 
     fn cell(measure: Measure) -> Cell {
-        Cell { site: SiteId(0), measure, class: Class::Car, direction: Direction::None, bucket: 0 }
+        Cell::new(SiteId(0), measure, Some(Class::Car))
     }
 
     fn series() -> Series {
@@ -218,6 +227,16 @@ mod tests {
         let mut series = series();
         assert_eq!(series.presence(1, 104, 127), Added::Whole);
         assert_eq!(closed(&mut series, 130), [(110, vec![0, 6]), (120, vec![0, 10]), (130, vec![0, 7])]);
+    }
+
+    #[test]
+    fn a_bin_keeps_its_highest_level_and_the_mean_of_another() {
+        let mut series = series();
+        for (at, amount) in [(101, 3), (105, 7), (109, 2), (115, 1)] {
+            series.peak(0, at, amount);
+        }
+        series.level(1, 105, 115, 400);
+        assert_eq!(closed(&mut series, 120), [(110, vec![7, 2000]), (120, vec![1, 2000])]);
     }
 
     #[test]

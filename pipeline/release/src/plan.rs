@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::Cell;
+use kerbside_core::geometry::SiteId;
+use kerbside_core::incident::IncidentKind;
 
 /// Who sends the rows.
 #[derive(Clone, Debug)]
@@ -14,7 +16,13 @@ pub struct NodeIdentity {
     pub software: String,
     /// Which revision of the configuration is running.
     pub config_revision: u32,
+    /// What the numbers of incidents are drawn from.
+    pub incident_seed: IncidentSeed,
 }
+
+/// What makes the numbers of incidents: they must not follow from a track, a time or each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncidentSeed(pub [u8; 16]);
 
 /// What is released of one camera.
 #[derive(Clone, Debug)]
@@ -27,6 +35,10 @@ pub struct CameraPlan {
     pub sites: Vec<String>,
     /// Every counter that its operators can feed. The same cell from two operators is one cell.
     pub cells: Vec<Cell>,
+    /// Every kind of incident that its operators can report, with its site.
+    pub incidents: Vec<(IncidentKind, SiteId)>,
+    /// Which of the cells [`crate::Release::closed_bins`] tells of.
+    pub watched: Vec<Cell>,
     /// How long its bins are.
     pub bins: Bins,
 }
@@ -51,6 +63,17 @@ impl Bins {
             Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other => self.vehicle,
         }
     }
+}
+
+/// Where the row numbers of all tables continue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// Of `agg.v1`.
+    pub agg: StreamPosition,
+    /// Of `health.v1`.
+    pub health: StreamPosition,
+    /// Of `incident.v1`.
+    pub incident: StreamPosition,
 }
 
 /// Where a table's row numbers continue. The spool knows it.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use kerbside_core::detection::Class;
-use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Measure};
+use kerbside_core::finding::{Cell, Finding, FindingKind, Measure};
+use kerbside_core::geometry::SiteId;
 use kerbside_core::time::{MediaTime, WallTime};
 
 use crate::agg::AggRows;
@@ -14,7 +15,8 @@ use crate::bins::{Added, Series};
 use crate::contract::check_contract;
 use crate::error::ReleaseError;
 use crate::health::{self, HealthSample};
-use crate::plan::{CameraPlan, NodeIdentity, StreamPosition};
+use crate::incident::{IncidentRows, Numbers};
+use crate::plan::{CameraPlan, NodeIdentity, Positions, StreamPosition};
 use crate::sealed::ReleasedBatch;
 use crate::table::{ClockQuality, Rule, Table};
 use crate::vocabulary::Vocabulary;
@@ -47,12 +49,30 @@ pub struct ReleaseCounts {
     pub skipped_bins: u64,
 }
 
+/// A number that was released, for whoever looks at the series of them on the node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReleasedBin {
+    /// The camera's place in the plan.
+    pub camera: usize,
+    /// The counter.
+    pub cell: Cell,
+    /// Where the bin begins.
+    pub from: WallTime,
+    /// Where it ends.
+    pub to: WallTime,
+    /// The number, as it was released.
+    pub value: i32,
+    /// The share of the bin with frames that can be trusted, 0..1.
+    pub coverage: f32,
+}
+
 /// One camera's cells, by the length of their bins.
 #[derive(Debug)]
 struct Camera {
+    watched: Vec<Cell>,
     series: Vec<Series>,
-    /// By class: which of the series.
-    series_of: [Option<usize>; Class::ALL.len()],
+    /// By class, and last for all together: which of the series.
+    series_of: [Option<usize>; Class::ALL.len() + 1],
 }
 
 /// Turns findings into sealed rows. One a node.
@@ -61,10 +81,13 @@ pub struct Release {
     words: Vocabulary,
     agg_schema: SchemaRef,
     health_schema: SchemaRef,
+    incident_schema: SchemaRef,
     config_revision: u32,
     cameras: Vec<Camera>,
-    agg: StreamPosition,
-    health: StreamPosition,
+    at: Positions,
+    numbers: Numbers,
+    incidents: IncidentRows,
+    closed: Vec<ReleasedBin>,
     /// What the `release` column of `agg.v1` says.
     rule: Rule,
     /// What was last said of the node's clock: for rows of cameras that say nothing.
@@ -73,29 +96,33 @@ pub struct Release {
 }
 
 impl Release {
-    /// A stage whose first bins are those that hold `start`. `agg` and `health` say where the row
-    /// numbers continue. Cameras keep the order of the list.
+    /// A stage whose first bins are those that hold `start`. Row numbers continue `at` the given positions.
+    /// Cameras keep the order of the list.
     pub fn new(
         identity: NodeIdentity,
         cameras: Vec<CameraPlan>,
-        agg: StreamPosition,
-        health: StreamPosition,
+        at: Positions,
         start: WallTime,
     ) -> Result<Self, ReleaseError> {
         let words = Vocabulary::new(&identity, &cameras)?;
         let agg_schema = words.schema(Table::Agg);
         let health_schema = words.schema(Table::Health);
+        let incident_schema = words.schema(Table::Incident);
         check_contract(Table::Agg, &agg_schema)?;
         check_contract(Table::Health, &health_schema)?;
+        check_contract(Table::Incident, &incident_schema)?;
         let cameras = cameras.iter().map(|plan| Camera::new(plan, start)).collect::<Result<_, _>>()?;
         Ok(Self {
             words,
             agg_schema,
             health_schema,
+            incident_schema,
             config_revision: identity.config_revision,
             cameras,
-            agg,
-            health,
+            at,
+            numbers: Numbers::new(identity.incident_seed),
+            incidents: IncidentRows::default(),
+            closed: Vec::new(),
             rule: Rule::AggExact,
             clock: ClockQuality::Unsynced,
             counts: ReleaseCounts::default(),
@@ -107,11 +134,12 @@ impl Release {
         Arc::clone(match table {
             Table::Agg => &self.agg_schema,
             Table::Health => &self.health_schema,
+            Table::Incident => &self.incident_schema,
         })
     }
 
     /// The same stage for a demonstration, whose bins may be shorter than privacy allows: all rows of
-    /// `agg.v1` are stamped `demo`, so that whoever receives them can refuse them.
+    /// `agg.v1` and `incident.v1` are stamped `demo`, so that whoever receives them can refuse them.
     #[must_use]
     pub fn for_demonstration(mut self) -> Self {
         self.rule = Rule::Demo;
@@ -139,9 +167,17 @@ impl Release {
     /// # Panics
     /// When there is no such camera.
     pub fn add_findings(&mut self, camera: usize, frame: &FrameReport, findings: &[Finding]) {
-        let camera = &mut self.cameras[camera];
+        let of_camera = &mut self.cameras[camera];
         for finding in findings {
-            match camera.add(finding, to_wall(frame, finding.at)) {
+            let at = to_wall(frame, finding.at);
+            if let FindingKind::Incident(incident) = &finding.kind {
+                let Self { incidents, words, numbers, .. } = self;
+                if !incidents.push(words, numbers, camera, (finding, incident), at, frame.clock) {
+                    self.counts.unplanned_findings += 1;
+                }
+                continue;
+            }
+            match of_camera.add(finding, at) {
                 Some(Added::Whole) => {}
                 Some(Added::Late) => self.counts.late_findings += 1,
                 None => self.counts.unplanned_findings += 1,
@@ -149,16 +185,23 @@ impl Release {
         }
     }
 
+    /// The watched cells of the bins that were closed since the last call, in the order in which they were closed.
+    pub fn closed_bins(&mut self) -> std::vec::Drain<'_, ReleasedBin> {
+        self.closed.drain(..)
+    }
+
     /// Closes every bin that ended at or before `now`, of every camera, and appends one batch for each
     /// moment at which bins ended. Calls that are far apart give the same batches as calls that are close.
     ///
     /// Whoever calls it allows for lateness: a finding of a closed bin is counted and left out.
+    /// Words about situations are not held back: what came since the last call is one batch of `incident.v1`.
     /// A `now` before an earlier one closes nothing. After a jump ahead by more than a thousand bins
     /// only bins into which something was summed are emitted; the others are counted as skipped.
     pub fn advance(&mut self, now: WallTime, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
         for series in self.all_series() {
             series.due = now.as_unix_nanos();
         }
+        self.emit_incidents(out)?;
         self.close_due(out)
     }
 
@@ -183,8 +226,8 @@ impl Release {
         // A clock that was set back within the minute must not give a row that ends before it begins.
         let span = (from.min(to), to);
         let rev = self.config_revision;
-        let batch = health::batch(&self.words, &self.health_schema, samples, span, clock, self.health, rev)?;
-        out.push(number(Table::Health, batch, &mut self.health)?);
+        let batch = health::batch(&self.words, &self.health_schema, samples, span, clock, self.at.health, rev)?;
+        out.push(number(Table::Health, batch, &mut self.at.health)?);
         Ok(())
     }
 
@@ -194,6 +237,7 @@ impl Release {
         for series in self.all_series() {
             series.due = series.last_end(now.as_unix_nanos());
         }
+        self.emit_incidents(out)?;
         self.close_due(out)
     }
 
@@ -228,6 +272,19 @@ impl Release {
         }
     }
 
+    /// Makes one batch of the words about situations that have come.
+    fn emit_incidents(&mut self, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
+        if self.incidents.rows() == 0 {
+            return Ok(());
+        }
+        let rule = if self.rule == Rule::Demo { Rule::Demo } else { Rule::Incident };
+        let (at, rev) = (self.at.incident, self.config_revision);
+        let rows = std::mem::take(&mut self.incidents);
+        let batch = rows.finish(&self.words, &self.incident_schema, at, rev, rule)?;
+        out.push(number(Table::Incident, batch, &mut self.at.incident)?);
+        Ok(())
+    }
+
     /// Closes all bins that end at `end` and makes one batch of them.
     fn close_at(&mut self, end: u64, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
         let mut rows = AggRows::default();
@@ -239,12 +296,18 @@ impl Release {
             for series in ending {
                 let start = series.next;
                 let bin = series.close();
-                rows.push(&self.words, index, series, &bin, (start, end), self.clock);
+                let (from, to) = (WallTime::from_unix_nanos(start), WallTime::from_unix_nanos(end));
+                rows.push(&self.words, index, series, &bin, (start, end), self.clock, |cell, value, coverage| {
+                    if camera.watched.contains(cell) {
+                        self.closed.push(ReleasedBin { camera: index, cell: *cell, from, to, value, coverage });
+                    }
+                });
             }
         }
         if rows.rows() > 0 {
-            let batch = rows.finish(&self.words, &self.agg_schema, self.agg, self.config_revision, self.rule)?;
-            out.push(number(Table::Agg, batch, &mut self.agg)?);
+            let batch =
+                rows.finish(&self.words, &self.agg_schema, self.at.agg, self.config_revision, self.rule)?;
+            out.push(number(Table::Agg, batch, &mut self.at.agg)?);
         }
         Ok(())
     }
@@ -253,9 +316,10 @@ impl Release {
 impl Camera {
     fn new(plan: &CameraPlan, start: WallTime) -> Result<Self, ReleaseError> {
         let mut by_length: Vec<(u64, Vec<Cell>)> = Vec::new();
-        let mut series_of = [None; Class::ALL.len()];
-        for class in Class::ALL {
-            let length = bin_nanos(plan, class)?;
+        let mut series_of = [None; Class::ALL.len() + 1];
+        // What is about all vehicles together has their bins.
+        for class in Class::ALL.map(Some).into_iter().chain([None]) {
+            let length = bin_nanos(plan, class.unwrap_or(Class::Car))?;
             let cells: Vec<Cell> = plan.cells.iter().filter(|cell| cell.class == class).copied().collect();
             if cells.is_empty() {
                 continue;
@@ -265,43 +329,55 @@ impl Camera {
                 by_length.len() - 1
             });
             by_length[place].1.extend(cells);
-            series_of[class.index()] = Some(place);
+            series_of[series_place(class)] = Some(place);
         }
-        if let Some(cell) = plan.cells.iter().find(|cell| usize::from(cell.site.0) >= plan.sites.len()) {
+        let of_cells = plan.cells.iter().flat_map(|cell| [Some(cell.site), cell.toward]).flatten();
+        let of_incidents = plan.incidents.iter().map(|(_, site)| *site).filter(|site| *site != SiteId::PICTURE);
+        let unknown = of_cells.chain(of_incidents).find(|site| usize::from(site.0) >= plan.sites.len());
+        if let Some(site) = unknown {
             return Err(ReleaseError::UnknownSite {
                 camera: plan.camera.clone(),
-                site: cell.site.0,
+                site: site.0,
                 sites: plan.sites.len(),
             });
         }
         let start = start.as_unix_nanos();
         let series = by_length.into_iter().map(|(length, cells)| Series::new(length, cells, start)).collect();
-        Ok(Self { series, series_of })
+        Ok(Self { watched: plan.watched.clone(), series, series_of })
     }
 
     /// Adds a finding that ended at `at`. `None` when it feeds no cell.
     fn add(&mut self, finding: &Finding, at: u64) -> Option<Added> {
-        let place = self.series_of.get(finding.class.index()).copied().flatten()?;
+        let place = self.series_of.get(series_place(finding.class)).copied().flatten()?;
         let series = self.series.get_mut(place)?;
-        let (site, class) = (finding.site, finding.class);
-        match finding.kind {
-            FindingKind::Crossing { direction } => {
-                let place = series.place(site, Measure::CrossingCount, class, direction)?;
-                Some(series.count(place, at))
-            }
-            FindingKind::Presence { lasted } => {
-                let from = at.saturating_sub(nanos(lasted));
-                let mean = series.place(site, Measure::PresenceMean, class, Direction::None);
-                let time = series.place(site, Measure::OccupancyTime, class, Direction::None);
-                let mean = mean.map(|place| series.presence(place, from, at));
-                let time = time.map(|place| series.occupancy(place, from, at));
-                match (mean, time) {
-                    (Some(Added::Late), _) | (_, Some(Added::Late)) => Some(Added::Late),
-                    (a, b) => a.or(b),
+        let mut fed = None;
+        for cell in finding.feeds() {
+            let Some(place) = series.place(&cell) else { continue };
+            let since = |lasted: Duration| at.saturating_sub(nanos(lasted));
+            let added = match finding.kind {
+                FindingKind::Presence { lasted } if cell.measure == Measure::OccupancyTime => {
+                    series.occupancy(place, since(lasted), at)
                 }
-            }
+                FindingKind::Presence { lasted } => series.presence(place, since(lasted), at),
+                FindingKind::Level { permille, lasted, .. } => {
+                    series.level(place, since(lasted), at, u64::from(permille))
+                }
+                FindingKind::Peak { amount, .. } => series.peak(place, at, u64::from(amount)),
+                FindingKind::Crossing { .. } | FindingKind::Turn { .. } | FindingKind::Counted { .. } => {
+                    series.count(place, at)
+                }
+                FindingKind::Incident(_) => continue,
+            };
+            // Late, even in part or for one of two cells, is late.
+            fed = if fed == Some(Added::Late) { fed } else { Some(added) };
         }
+        fed
     }
+}
+
+/// Where [`Camera::series_of`] has a class.
+fn series_place(class: Option<Class>) -> usize {
+    class.map_or(Class::ALL.len(), Class::index)
 }
 
 /// Seals a batch and moves the table's position past it.

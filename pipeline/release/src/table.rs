@@ -23,17 +23,20 @@ pub enum Table {
     Agg,
     /// `health.v1`: one row per camera and minute, without content.
     Health,
+    /// `incident.v1`: one row per word about a situation.
+    Incident,
 }
 
 impl Table {
     /// Every table that may leave.
-    pub const ALL: [Self; 2] = [Self::Agg, Self::Health];
+    pub const ALL: [Self; 3] = [Self::Agg, Self::Health, Self::Incident];
 
     /// The table's name and version.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Agg => "agg.v1",
             Self::Health => "health.v1",
+            Self::Incident => "incident.v1",
         }
     }
 
@@ -48,6 +51,7 @@ impl Table {
         columns.extend(match self {
             Self::Agg => agg(),
             Self::Health => health(),
+            Self::Incident => incident(),
         });
         columns
     }
@@ -104,6 +108,8 @@ impl ClockQuality {
 pub(crate) enum Rule {
     /// A count without noise.
     AggExact,
+    /// A word about a situation.
+    Incident,
     /// A row about the node itself.
     Health,
     /// A count without noise and with bins of any length: for demonstrations only.
@@ -118,6 +124,7 @@ impl Rule {
     pub(crate) const fn key(self) -> u8 {
         match self {
             Self::AggExact => 1,
+            Self::Incident => 2,
             Self::Health => 3,
             Self::Demo => 4,
         }
@@ -133,11 +140,13 @@ pub(crate) enum Unit {
     Seconds,
     /// Thousandths of one object.
     Permille,
+    /// Whole metres.
+    Metres,
 }
 
 impl Unit {
     /// Every word of the column, in the order of the dictionary.
-    pub(crate) const WORDS: [&'static str; 4] = ["count", "s", "permille", "dm/s"];
+    pub(crate) const WORDS: [&'static str; 5] = ["count", "s", "permille", "dm/s", "m"];
 
     /// The word's place in [`Unit::WORDS`].
     pub(crate) const fn key(self) -> u8 {
@@ -145,6 +154,7 @@ impl Unit {
             Self::Count => 0,
             Self::Seconds => 1,
             Self::Permille => 2,
+            Self::Metres => 4,
         }
     }
 
@@ -155,7 +165,11 @@ impl Unit {
             | Measure::DwellHist
             | Measure::SpeedHist
             | Measure::QueueLen
-            | Measure::StoppedCount => Self::Count,
+            | Measure::StoppedCount
+            | Measure::TurnCount
+            | Measure::HeadwayHist
+            | Measure::LoiteringCount => Self::Count,
+            Measure::QueueReach => Self::Metres,
             Measure::OccupancyTime => Self::Seconds,
             Measure::PresenceMean | Measure::DensityLevel => Self::Permille,
         }
@@ -206,6 +220,21 @@ fn agg() -> Vec<Field> {
         required("coverage", DataType::Float32),
         required("n_frames", DataType::UInt32),
         required("suppressed", DataType::Boolean),
+    ]
+}
+
+fn incident() -> Vec<Field> {
+    vec![
+        required("kind", word(DataType::UInt8)),
+        required("phase", word(DataType::UInt8)),
+        required("incident", DataType::UInt32),
+        required("site", word(DataType::UInt16)),
+        required("class", word(DataType::UInt8)),
+        required("severity", DataType::UInt8),
+        required("confidence", DataType::UInt8),
+        required("value", DataType::Int32),
+        required("unit", word(DataType::UInt8)),
+        measured("duration_s", DataType::UInt32),
     ]
 }
 
@@ -263,6 +292,11 @@ mod tests {
     fn released_schemas_are_as_they_were_published() {
         assert_eq!(Table::Agg.canonical(), include_str!("../schemas/agg.v1.txt"));
         assert_eq!(Table::Health.canonical(), include_str!("../schemas/health.v1.txt"));
+        assert_eq!(Table::Incident.canonical(), include_str!("../schemas/incident.v1.txt"));
+        assert_eq!(
+            hex(&Table::Incident.schema_hash()),
+            "2f708ccd7f703430ba124fbd1209f8b5233bd6a5ed73af6f552d21b4b97f59ec"
+        );
         assert_eq!(
             hex(&Table::Agg.schema_hash()),
             "eeeb6459c20f97659b645c7f95ce49fbb2cfc19d44114c47d6d996d9e7dab3cc"
@@ -276,12 +310,14 @@ mod tests {
     #[test]
     fn a_key_names_its_own_word() {
         assert_eq!(Rule::WORDS[usize::from(Rule::AggExact.key())], "agg_exact");
+        assert_eq!(Rule::WORDS[usize::from(Rule::Incident.key())], "incident");
         assert_eq!(Rule::WORDS[usize::from(Rule::Health.key())], "health");
         assert_eq!(Rule::WORDS[usize::from(Rule::Demo.key())], "demo");
         let unit = |measure| Unit::WORDS[usize::from(Unit::of(measure).key())];
         assert_eq!(unit(Measure::CrossingCount), "count");
         assert_eq!(unit(Measure::OccupancyTime), "s");
         assert_eq!(unit(Measure::PresenceMean), "permille");
+        assert_eq!(unit(Measure::QueueReach), "m");
         for quality in ClockQuality::ALL {
             assert_eq!(ClockQuality::ALL[quality as usize], quality);
         }

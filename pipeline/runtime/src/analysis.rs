@@ -1,15 +1,19 @@
 //! What one camera's frames mean: detections to tracks to findings. Pure but for the metrics: no clock,
 //! no thread, no edge, so that `run` and `replay` give the same findings for the same frames.
 
+use std::path::Path;
 use std::time::Duration;
 
+use kerbside_config::{NamedOperator, TimeZone};
 use kerbside_core::detection::{Class, Detection};
 use kerbside_core::finding::{Finding, Findings};
 use kerbside_core::frame::Frame;
-use kerbside_core::observation::{Observation, SceneStatistics};
-use kerbside_core::operator::Operator;
+use kerbside_core::observation::{Observation, SceneStatistics, Track};
+use kerbside_core::operator::Role;
 use kerbside_core::time::MediaTime;
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
+
+use crate::learned::{Memory, Named};
 
 /// The longest time that one frame may stand for. After a longer pause nobody knows what happened,
 /// so the pause counts as time without observation.
@@ -28,11 +32,22 @@ pub(crate) struct Seen {
     pub(crate) trusted: bool,
 }
 
+/// What an analysis is made of.
+pub(crate) struct AnalysisSettings {
+    pub(crate) camera: String,
+    pub(crate) min_score: f32,
+    pub(crate) classes: Vec<Class>,
+    pub(crate) time_zone: TimeZone,
+    pub(crate) operators: Vec<NamedOperator>,
+}
+
 /// One camera's tracker and operators with their state.
 pub(crate) struct Analysis {
     tracker: Tracker,
     min_score: f32,
-    operators: Vec<Box<dyn Operator>>,
+    guards: Vec<Named>,
+    operators: Vec<Named>,
+    time_zone: TimeZone,
     wanted: [bool; Class::ALL.len()],
     detections: Vec<Detection>,
     findings: Findings,
@@ -40,11 +55,21 @@ pub(crate) struct Analysis {
 }
 
 impl Analysis {
-    pub(crate) fn new(min_score: f32, classes: &[Class], operators: Vec<Box<dyn Operator>>) -> Self {
+    /// `operators` are those over frames: see [`crate::watchers`] for the others.
+    pub(crate) fn new(settings: AnalysisSettings) -> Self {
+        let AnalysisSettings { camera, min_score, classes, time_zone, operators } = settings;
+        let (guards, analytics): (Vec<_>, Vec<_>) =
+            operators.into_iter().partition(|named| named.configured.role == Role::Guard);
+        let named = |operators: Vec<NamedOperator>| {
+            Named::all(&camera, operators.into_iter().map(|it| (it.name, it.configured.operator)))
+        };
+        let (guards, analytics) = (named(guards), named(analytics));
         Self {
             min_score,
             tracker: Tracker::new(TrackerSettings { min_score, ..TrackerSettings::DEFAULT }),
-            operators,
+            guards,
+            operators: analytics,
+            time_zone,
             wanted: Class::ALL.map(|class| classes.contains(&class)),
             detections: Vec::new(),
             findings: Findings::new(),
@@ -52,16 +77,24 @@ impl Analysis {
         }
     }
 
-    /// Joins this frame's detections to the tracks. [`Analysis::operate`] comes next.
-    pub(crate) fn track(&mut self, frame: &Frame, detections: &[Detection], scene: SceneStatistics) -> Seen {
+    /// Asks the guards whether the picture can be trusted and joins this frame's detections to the tracks.
+    /// [`Analysis::operate`] comes next.
+    pub(crate) fn track(&mut self, frame: &Frame, detections: &[Detection], scene: &SceneStatistics) -> Seen {
         let step = self.step_to(frame);
-        let trusted = scene.luma_deviation >= LEAST_CONTRAST;
+        let mut seen = Seen { step: step.unwrap_or_default(), trusted: scene.luma_deviation >= LEAST_CONTRAST };
+        self.findings.clear();
+        let observation = observation(frame, &self.time_zone, scene, seen, &[]);
+        for guard in &mut self.guards {
+            guard.operator.observe(&observation, &mut self.findings);
+            guard.operator.advance(frame.media_time, &mut self.findings);
+            seen.trusted &= guard.operator.trusts();
+        }
         self.detections.clear();
-        if trusted {
+        if seen.trusted {
             self.detections.extend(detections.iter().filter(|detection| self.wanted[detection.class.index()]));
         }
         self.tracker.update(frame.media_time, frame.size, &self.detections);
-        Seen { step: step.unwrap_or_default(), trusted }
+        seen
     }
 
     /// A frame that could not be analysed: the time that it stands for is time without observation.
@@ -83,20 +116,13 @@ impl Analysis {
         step
     }
 
-    /// Runs every operator on the tracks of the frame that was tracked last.
-    pub(crate) fn operate(&mut self, frame: &Frame, scene: SceneStatistics, seen: Seen) -> &[Finding] {
-        let observation = Observation {
-            at: frame.media_time,
-            step: seen.step,
-            picture: frame.size,
-            tracks: self.tracker.confirmed(),
-            scene,
-            trusted: seen.trusted,
-        };
-        self.findings.clear();
+    /// Runs every operator on the tracks of the frame that was tracked last. What the guards found is among the
+    /// findings.
+    pub(crate) fn operate(&mut self, frame: &Frame, scene: &SceneStatistics, seen: Seen) -> &[Finding] {
+        let observation = observation(frame, &self.time_zone, scene, seen, self.tracker.confirmed());
         for operator in &mut self.operators {
-            operator.observe(&observation, &mut self.findings);
-            operator.advance(frame.media_time, &mut self.findings);
+            operator.operator.observe(&observation, &mut self.findings);
+            operator.operator.advance(frame.media_time, &mut self.findings);
         }
         self.findings.as_slice()
     }
@@ -104,10 +130,20 @@ impl Analysis {
     /// Nothing more will come.
     pub(crate) fn finish(&mut self) -> &[Finding] {
         self.findings.clear();
-        for operator in &mut self.operators {
-            operator.finish(&mut self.findings);
+        for operator in self.guards.iter_mut().chain(&mut self.operators) {
+            operator.operator.finish(&mut self.findings);
         }
         self.findings.as_slice()
+    }
+
+    /// What the operators have learned.
+    pub(crate) fn remember(&self) -> Vec<Memory> {
+        self.guards.iter().chain(&self.operators).filter_map(Named::remember).collect()
+    }
+
+    /// Gives the operators what the last start has left in `folder`.
+    pub(crate) fn recall(&mut self, folder: &Path) {
+        self.guards.iter_mut().chain(&mut self.operators).for_each(|named| named.recall(folder));
     }
 
     /// The detections of the frame that was tracked last: of the classes that this camera looks for, at or
@@ -118,5 +154,24 @@ impl Analysis {
 
     pub(crate) fn tracker(&self) -> &Tracker {
         &self.tracker
+    }
+}
+
+fn observation<'a>(
+    frame: &Frame,
+    time_zone: &TimeZone,
+    scene: &'a SceneStatistics,
+    seen: Seen,
+    tracks: &'a [Track],
+) -> Observation<'a> {
+    Observation {
+        at: frame.media_time,
+        step: seen.step,
+        picture: frame.size,
+        tracks,
+        wall: frame.wall_time,
+        local: time_zone.local(frame.wall_time),
+        scene,
+        trusted: seen.trusted,
     }
 }

@@ -50,6 +50,9 @@ pub enum RuntimeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The operating system gave no random numbers.
+    #[error("the system has no random numbers")]
+    Random(#[source] getrandom::Error),
     /// An output file could not be written.
     #[error("{} cannot be written", path.display())]
     Output {
@@ -91,9 +94,11 @@ impl Classified for RuntimeError {
             Self::Release(source) => source.kind(),
             Self::Spool(source) => source.kind(),
             Self::Status { .. } => ErrorKind::Config,
-            Self::Output { .. } | Self::Thread { .. } | Self::Panicked { .. } | Self::Deadline { .. } => {
-                ErrorKind::Fatal
-            }
+            Self::Random(_)
+            | Self::Output { .. }
+            | Self::Thread { .. }
+            | Self::Panicked { .. }
+            | Self::Deadline { .. } => ErrorKind::Fatal,
         }
     }
 }

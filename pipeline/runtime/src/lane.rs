@@ -14,6 +14,7 @@ use kerbside_telemetry::{CameraMetrics, DropReason, Stage};
 use tracing::warn;
 
 use crate::analysis::{Analysis, Seen};
+use crate::learned::{Memory, REMEMBER_EVERY};
 use crate::pool::{Answer, Ask, Failure};
 use crate::turns::Entrance;
 
@@ -40,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) failure: Option<Failure>,
     /// Whether these are findings that operators still had when the frames ended, and no new frame.
     pub(crate) is_last_word: bool,
+    /// What operators have learned so far, now and then and at the end.
+    pub(crate) learned: Vec<Memory>,
 }
 
 /// Looks at a frame's tracks on the way; `replay` writes them to a file, `run` has none.
@@ -60,6 +63,8 @@ pub(crate) struct Lane {
     /// told of this camera.
     pub(crate) in_flight: usize,
     pub(crate) inspect: Option<Inspect>,
+    /// Whether what operators learn is told, to be kept for the next start.
+    pub(crate) remembers: bool,
 }
 
 /// A frame that is with the detect pool, and what was learnt of it meanwhile.
@@ -76,6 +81,7 @@ impl Lane {
         let mut buffers: Vec<Vec<Detection>> = Vec::with_capacity(in_flight);
         let mut pending: VecDeque<Pending> = VecDeque::with_capacity(in_flight);
         let mut last = None;
+        let mut remembered_at = None;
         let mut ended = false;
         loop {
             while !ended && pending.len() < in_flight {
@@ -95,17 +101,22 @@ impl Lane {
             self.metrics.stage(Stage::Detect).observe(asked.elapsed());
             let Answer { frame, mut detections, outcome } = answered;
             last = Some((frame.sequence, frame.media_time, frame.wall_time));
-            let report = match outcome {
+            let mut report = match outcome {
                 Ok(timings) => {
                     for (stage, of_detection) in DETECTION {
                         self.metrics.stage(stage).observe(timings.of(of_detection));
                     }
-                    self.analyse(&frame, &detections, scene)
+                    self.analyse(&frame, &detections, &scene)
                 }
                 Err(failure) => self.give_up(&frame, failure),
             };
             detections.clear();
             buffers.push(detections);
+            let remembered = *remembered_at.get_or_insert(frame.media_time);
+            if self.remembers && frame.media_time.since(remembered) >= REMEMBER_EVERY {
+                report.learned = self.analysis.remember();
+                remembered_at = Some(frame.media_time);
+            }
             if self.reports.send(report).is_err() {
                 break;
             }
@@ -134,7 +145,7 @@ impl Lane {
         Some(Pending { scene, asked, answer })
     }
 
-    fn analyse(&mut self, frame: &Frame, detections: &[Detection], scene: SceneStatistics) -> Report {
+    fn analyse(&mut self, frame: &Frame, detections: &[Detection], scene: &SceneStatistics) -> Report {
         let since = Instant::now();
         let seen = self.analysis.track(frame, detections, scene);
         self.metrics.stage(Stage::Track).observe(since.elapsed());
@@ -180,13 +191,15 @@ impl Lane {
             latency,
             failure,
             is_last_word: false,
+            learned: Vec::new(),
         }
     }
 
     fn finish(mut self, last: Option<(u64, MediaTime, WallTime)>) {
         let findings = self.analysis.finish().to_vec();
+        let learned = if self.remembers { self.analysis.remember() } else { Vec::new() };
         if let Some((sequence, media, wall)) = last
-            && !findings.is_empty()
+            && !(findings.is_empty() && learned.is_empty())
         {
             let seen = Seen { step: Duration::ZERO, trusted: true };
             let report = Report {
@@ -199,6 +212,7 @@ impl Lane {
                 latency: Duration::ZERO,
                 failure: None,
                 is_last_word: true,
+                learned,
             };
             // The release stage outlives the lanes; where it has failed, its own error says so.
             let _ = self.reports.send(report);

@@ -20,6 +20,7 @@ mod clock;
 mod error;
 mod health;
 mod lane;
+mod learned;
 mod node;
 mod pool;
 mod process;
@@ -29,6 +30,7 @@ mod source;
 mod status;
 mod tracks;
 mod turns;
+mod watchers;
 
 pub use error::RuntimeError;
 pub use kerbside_ingest::{ClipInfo, probe as clip_info};

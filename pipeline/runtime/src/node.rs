@@ -1,21 +1,21 @@
 //! A live node: starts all stages, and ends them in the direction of data.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::{Duration, Instant};
 
 use kerbside_channel::{Sender, WhenFull, edge};
-use kerbside_config::{CameraSettings, NodeSettings, Settings};
-use kerbside_core::operator::Operator;
+use kerbside_config::{CameraSettings, Settings};
 use kerbside_ingest::{CameraHandle, CameraStatus};
 use kerbside_models::{EngineChoice, Model, ModelFolder};
-use kerbside_release::{Bins, CameraPlan, NodeIdentity, Release, Table};
+use kerbside_release::{Bins, CameraPlan, IncidentSeed, NodeIdentity, Positions, Release, Table};
 use kerbside_telemetry::{CameraMetrics, NodeMetrics, Telemetry};
 use kerbside_uplink::{Spool, SpoolSettings};
 use tracing::{error, info, warn};
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, AnalysisSettings};
 use crate::clock;
 use crate::error::{RuntimeError, spawn, with_causes};
 use crate::health::CameraHealth;
@@ -24,6 +24,7 @@ use crate::pool::{Ask, Pool, PoolSettings};
 use crate::releasing::{Pulse, Releasing};
 use crate::status::{Facts, StatusServer};
 use crate::turns::Entrance;
+use crate::watchers::{Watcher, Watchers};
 
 /// How long a node may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -57,7 +58,7 @@ pub struct Node {
 impl Node {
     /// Loads models, opens the spool, and only then starts cameras.
     pub fn start(settings: Settings, models: &ModelFolder, options: &NodeOptions) -> Result<Self, RuntimeError> {
-        let Settings { node, cameras, revision } = settings;
+        let Settings { node, mut cameras, revision } = settings;
         let started = Instant::now();
         let telemetry = Arc::new(Telemetry::new());
         let (loaded, model_of_camera) = load_models(&cameras, models, options.engine)?;
@@ -77,12 +78,28 @@ impl Node {
             .zip(&model_of_camera)
             .map(|(camera, model)| plan(camera, loaded[*model].id(), options.demo_bin))
             .collect();
-        let identity = identity(&node, revision, options);
+        let watchers = cameras.iter_mut().map(|camera| {
+            let mut watcher = Watcher::take_from(camera);
+            watcher.recall(&node.learned_folder);
+            watcher
+        });
+        let watchers = Watchers::new(watchers.collect());
+        let mut incident_seed = [0; 16];
+        getrandom::fill(&mut incident_seed).map_err(RuntimeError::Random)?;
+        let identity = NodeIdentity {
+            node: node.name.clone(),
+            software: options.software.clone(),
+            config_revision: revision,
+            incident_seed: IncidentSeed(incident_seed),
+        };
         let mut release = Release::new(
             identity,
             plans,
-            spool.position(Table::Agg),
-            spool.position(Table::Health),
+            Positions {
+                agg: spool.position(Table::Agg),
+                health: spool.position(Table::Health),
+                incident: spool.position(Table::Incident),
+            },
             clock::now(),
         )?;
         if options.demo_bin.is_some() {
@@ -95,6 +112,8 @@ impl Node {
         let pulse = Arc::new(Pulse::default());
         let releasing = Releasing {
             release,
+            watchers,
+            learned_folder: node.learned_folder.clone(),
             spool,
             spool_folder: node.spool.folder.clone(),
             reports,
@@ -131,6 +150,7 @@ impl Node {
                 camera,
                 model_of_camera[index],
                 Edges { asks, reports: report_sender.clone() },
+                &node.learned_folder,
                 status,
                 &telemetry,
             )?;
@@ -224,6 +244,7 @@ fn start_camera(
     camera: CameraSettings,
     model: usize,
     edges: Edges,
+    learned_folder: &Path,
     status: Arc<CameraStatus>,
     telemetry: &Arc<Telemetry>,
 ) -> Result<(CameraHandle, JoinHandle<()>), RuntimeError> {
@@ -231,17 +252,20 @@ fn start_camera(
     let metrics = CameraMetrics::new(telemetry, &name);
     let (slot, frames) = edge(telemetry, &format!("{name}/slot"), 1, WhenFull::DropOldest);
     let source = crate::source::live(&camera);
+    let mut analysis = analysis(camera);
+    analysis.recall(learned_folder);
     let lane = Lane {
         camera: index,
         name: name.clone(),
         model,
-        analysis: Analysis::new(camera.detector.min_score, &camera.classes, operators(camera.operators)),
+        analysis,
         frames,
         asks: edges.asks,
         reports: edges.reports,
         metrics: metrics.clone(),
         in_flight: IN_FLIGHT,
         inspect: None,
+        remembers: true,
     };
     let lane = spawn(format!("{name}/lane"), move || lane.run())?;
     let handle = kerbside_ingest::start(source, slot, metrics, status)
@@ -249,28 +273,34 @@ fn start_camera(
     Ok((handle, lane))
 }
 
-pub(crate) fn operators(configured: Vec<kerbside_config::NamedOperator>) -> Vec<Box<dyn Operator>> {
-    configured.into_iter().map(|named| named.configured.operator).collect()
+/// The analysis of a camera, whose operators over bins have been taken out.
+pub(crate) fn analysis(camera: CameraSettings) -> Analysis {
+    Analysis::new(AnalysisSettings {
+        camera: camera.name,
+        min_score: camera.detector.min_score,
+        classes: camera.classes,
+        time_zone: camera.time_zone,
+        operators: camera.operators,
+    })
 }
 
 /// What the release stage must know of a camera.
 pub(crate) fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Duration>) -> CameraPlan {
     let bins = &camera.privacy.bins;
+    let configured = || camera.operators.iter().map(|named| &named.configured);
     CameraPlan {
         camera: camera.name.clone(),
         model: model.to_owned(),
         sites: camera.geometry.sites.iter().map(|site| site.name.clone()).collect(),
-        cells: camera.operators.iter().flat_map(|named| named.configured.cells.iter().copied()).collect(),
+        cells: configured().flat_map(|it| it.cells.iter().copied()).collect(),
+        incidents: configured().flat_map(|it| it.incidents.iter().copied()).collect(),
+        watched: configured().flat_map(|it| it.watches.iter().copied()).collect(),
         bins: Bins {
             person: demo_bin.unwrap_or(bins.person),
             bicycle: demo_bin.unwrap_or(bins.bicycle),
             vehicle: demo_bin.unwrap_or(bins.vehicle),
         },
     }
-}
-
-fn identity(node: &NodeSettings, revision: u32, options: &NodeOptions) -> NodeIdentity {
-    NodeIdentity { node: node.name.clone(), software: options.software.clone(), config_revision: revision }
 }
 
 /// Every model that a camera asks for, once, and which of them each camera uses.

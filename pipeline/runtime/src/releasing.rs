@@ -18,7 +18,9 @@ use crate::clock;
 use crate::error::{RuntimeError, with_causes};
 use crate::health::{CameraHealth, Host};
 use crate::lane::Report;
+use crate::learned::{self, Memory, REMEMBER_EVERY};
 use crate::process;
+use crate::watchers::Watchers;
 
 /// How often bins, syncs and the host are looked at when no report comes.
 const TICK: Duration = Duration::from_millis(250);
@@ -64,6 +66,8 @@ impl Pulse {
 /// All that the release thread owns.
 pub(crate) struct Releasing {
     pub(crate) release: Release,
+    pub(crate) watchers: Watchers,
+    pub(crate) learned_folder: PathBuf,
     pub(crate) spool: Spool,
     pub(crate) spool_folder: PathBuf,
     pub(crate) reports: Receiver<Report>,
@@ -83,6 +87,8 @@ struct State {
     failures_quiet_until: Option<Instant>,
     in_trouble: bool,
     dropped_rows: u64,
+    remembered_at: WallTime,
+    learned_quiet_until: Option<Instant>,
 }
 
 impl Releasing {
@@ -96,6 +102,8 @@ impl Releasing {
             failures_quiet_until: None,
             in_trouble: false,
             dropped_rows: 0,
+            remembered_at: clock::now(),
+            learned_quiet_until: None,
         };
         loop {
             let wait = state.next_tick.saturating_duration_since(Instant::now());
@@ -113,6 +121,11 @@ impl Releasing {
             }
         }
         self.release.finish(clock::now(), &mut state.batches)?;
+        let now = clock::now();
+        self.watchers.finish(&mut self.release, now, clock::quality(now));
+        self.release.advance(now - LATENESS, &mut state.batches)?;
+        let learned = self.watchers.remember();
+        self.keep(&learned, &mut state);
         self.health(&mut state, clock::now())?;
         self.store(&mut state);
         let unsynced = self.spool.status().unsynced_rows;
@@ -125,6 +138,7 @@ impl Releasing {
     }
 
     fn take_in(&mut self, report: Report, state: &mut State) {
+        self.keep(&report.learned, state);
         let Some((name, health)) = self.cameras.get_mut(report.camera) else { return };
         if let Some(failure) = report.failure {
             // Every one is counted in a metric; the log names one in a while, and no content.
@@ -152,6 +166,12 @@ impl Releasing {
     fn tick(&mut self, state: &mut State) -> Result<(), RuntimeError> {
         let now = clock::now();
         self.release.advance(now - LATENESS, &mut state.batches)?;
+        self.watchers.look(&mut self.release, clock::quality(now));
+        if now.since(state.remembered_at) >= REMEMBER_EVERY {
+            state.remembered_at = now;
+            let learned = self.watchers.remember();
+            self.keep(&learned, state);
+        }
         if !self.pulse.stopping.load(Ordering::Acquire) {
             self.cameras.iter_mut().for_each(|(_, health)| health.look());
         }
@@ -219,6 +239,19 @@ impl Releasing {
             && may_log(&mut state.trouble_quiet_until)
         {
             error!(error = %with_causes(&trouble), "released rows could not be stored");
+        }
+    }
+
+    /// Writes what operators have learned. A disk that refuses costs what they would have known at the next
+    /// start, and nothing that is released.
+    fn keep(&self, learned: &[Memory], state: &mut State) {
+        for memory in learned {
+            if let Err(error) = learned::store(&self.learned_folder, memory)
+                && may_log(&mut state.learned_quiet_until)
+            {
+                let folder = self.learned_folder.display();
+                warn!(%folder, %error, "what operators have learned cannot be kept for the next start");
+            }
         }
     }
 

@@ -15,21 +15,26 @@ use kerbside_core::time::WallTime;
 use kerbside_ingest::CameraStatus;
 use kerbside_models::{EngineChoice, ModelFolder};
 use kerbside_release::{
-    ClockQuality, FrameReport, HealthSample, NodeIdentity, Release, ReleasedBatch, StreamPosition,
+    ClockQuality, FrameReport, HealthSample, IncidentSeed, NodeIdentity, Positions, Release, ReleasedBatch,
+    StreamPosition,
 };
 use kerbside_telemetry::{CameraMetrics, Stage, Telemetry};
 
-use crate::analysis::{Analysis, LONGEST_STEP};
+use crate::analysis::LONGEST_STEP;
 use crate::error::{RuntimeError, spawn};
 use crate::lane::{Inspect, Lane, Report};
-use crate::node::{operators, plan};
+use crate::node::{analysis, plan};
 use crate::pool::{Failure, Pool, PoolSettings};
 use crate::tracks::{TrackRow, TrackRows};
+use crate::watchers::{Watcher, Watchers};
 
 /// The span of one health row, of the clip's time.
 const HEALTH_SPAN: Duration = Duration::from_secs(60);
 /// Where a replay's row numbers begin.
 const FIRST: StreamPosition = StreamPosition { epoch: 1, next_seq: 0 };
+const POSITIONS: Positions = Positions { agg: FIRST, health: FIRST, incident: FIRST };
+/// A replay gives the same rows every time.
+const SEED: IncidentSeed = IncidentSeed([0; 16]);
 
 /// How to replay.
 #[derive(Clone, Debug)]
@@ -104,7 +109,7 @@ impl Replay {
         self,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<ReplayOutcome, RuntimeError> {
-        let Self { camera, options, model } = self;
+        let Self { mut camera, options, model } = self;
         let started = Instant::now();
         let telemetry = Arc::new(Telemetry::new());
         let name = camera.name.clone();
@@ -112,9 +117,15 @@ impl Replay {
         // The model was loaded for the engine.
         let ReplayOptions { clip, first_frame_at, threads, threads_per_frame, demo_bin, tracks, software, .. } =
             options;
-        let identity = NodeIdentity { node: "replay".to_owned(), software, config_revision: camera.revision };
+        let identity = NodeIdentity {
+            node: "replay".to_owned(),
+            software,
+            config_revision: camera.revision,
+            incident_seed: SEED,
+        };
         let plan = plan(&camera, model.id(), demo_bin);
-        let mut release = Release::new(identity, vec![plan], FIRST, FIRST, first_frame_at)?;
+        let mut release = Release::new(identity, vec![plan], POSITIONS, first_frame_at)?;
+        let watchers = Watchers::new(vec![Watcher::take_from(&mut camera)]);
         if demo_bin.is_some() {
             release = release.for_demonstration();
         }
@@ -138,13 +149,14 @@ impl Replay {
             camera: 0,
             name: name.clone(),
             model: 0,
-            analysis: Analysis::new(camera.detector.min_score, &camera.classes, operators(camera.operators)),
+            analysis: analysis(camera),
             frames,
             asks,
             reports: report_sender,
             metrics: metrics.clone(),
             in_flight: threads,
             inspect,
+            remembers: false,
         };
         let lane = spawn(format!("{name}/lane"), move || lane.run())?;
         let ingest_failed = |source| RuntimeError::Ingest { camera: name.clone(), source };
@@ -152,7 +164,7 @@ impl Replay {
         let ingest =
             kerbside_ingest::start(source, sender, metrics.clone(), Arc::clone(&status)).map_err(ingest_failed)?;
 
-        let mut releasing = Releasing::new(release, first_frame_at);
+        let mut releasing = Releasing::new(release, watchers, first_frame_at);
         let broken_off = releasing.run(reports, progress);
         ingest.stop();
         let ended = ingest.join();
@@ -175,6 +187,7 @@ impl Replay {
 /// The release stage of a replay: the clip's time is its clock.
 struct Releasing {
     release: Release,
+    watchers: Watchers,
     batches: Vec<ReleasedBatch>,
     start: WallTime,
     health_from: WallTime,
@@ -184,9 +197,10 @@ struct Releasing {
 }
 
 impl Releasing {
-    fn new(release: Release, start: WallTime) -> Self {
+    fn new(release: Release, watchers: Watchers, start: WallTime) -> Self {
         Self {
             release,
+            watchers,
             batches: Vec::new(),
             start,
             health_from: start.bin_start(HEALTH_SPAN),
@@ -214,6 +228,7 @@ impl Releasing {
             }
             // A frame may stand for time before it, so a bin is closed only when that time is over.
             self.release.advance(report.wall - LONGEST_STEP, &mut self.batches)?;
+            self.watchers.look(&mut self.release, ClockQuality::Unsynced);
             while report.wall >= self.health_from + HEALTH_SPAN {
                 self.health(self.health_from + HEALTH_SPAN)?;
             }
@@ -244,6 +259,8 @@ impl Releasing {
             self.health(self.health_from + HEALTH_SPAN)?;
         }
         self.release.finish(self.now, &mut self.batches)?;
+        self.watchers.finish(&mut self.release, self.now, ClockQuality::Unsynced);
+        self.release.advance(self.now - LONGEST_STEP, &mut self.batches)?;
         Ok(self.batches)
     }
 

@@ -215,6 +215,7 @@ fn stream_number(table: Table) -> u32 {
     match table {
         Table::Agg => 1,
         Table::Health => 2,
+        Table::Incident => 3,
     }
 }
 

@@ -25,7 +25,7 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 /// The smallest size at which a segment is sealed.
 const LEAST_SEGMENT_BYTES: u64 = 16 << 10;
 /// In which order tables give way when the spool is full.
-const DROP_ORDER: [Table; 2] = [Table::Health, Table::Agg];
+const DROP_ORDER: [Table; 3] = [Table::Health, Table::Agg, Table::Incident];
 
 /// Where the spool is and what it may cost.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub struct SpoolStatus {
 /// An open spool. One process at a time.
 pub struct Spool {
     settings: SpoolSettings,
-    streams: [Stream; 2],
+    streams: [Stream; Table::ALL.len()],
     /// Trouble that [`Spool::append`] met; the next [`Spool::maybe_sync`] returns it.
     trouble: Option<SpoolError>,
     /// The last moment that was told.
@@ -139,7 +139,9 @@ impl Spool {
             }
             disk::sync_folder(&folder).map_err(SpoolError::io("synced", &folder))?;
         }
-        let Ok(streams) = <[Stream; 2]>::try_from(streams) else { unreachable!("one stream for each table") };
+        let Ok(streams) = <[Stream; Table::ALL.len()]>::try_from(streams) else {
+            unreachable!("one stream for each table")
+        };
         Ok((Self { settings, streams, trouble: None, now: None, _lock: lock }, recovery))
     }
 
@@ -268,6 +270,7 @@ fn index(table: Table) -> usize {
     match table {
         Table::Agg => 0,
         Table::Health => 1,
+        Table::Incident => 2,
     }
 }
 

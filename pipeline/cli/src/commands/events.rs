@@ -36,7 +36,7 @@ pub(crate) struct Events {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Prints the rows of one table only, such as agg.v1: a CSV file then has one head
-    #[arg(long, value_name = "TABLE", value_parser = ["agg.v1", "health.v1"])]
+    #[arg(long, value_name = "TABLE", value_parser = ["agg.v1", "health.v1", "incident.v1"])]
     table: Option<String>,
     /// Goes on printing rows as they are released, until Ctrl-C
     #[arg(long)]

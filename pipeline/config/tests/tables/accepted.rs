@@ -12,6 +12,7 @@ use kerbside_config::{
 use kerbside_core::detection::Class;
 use kerbside_core::error::{Classified, ErrorKind};
 use kerbside_core::geometry::{PointInImage, SiteId};
+use kerbside_core::ground::PointOnGround;
 
 use super::{completed, parse, with_catalogue};
 
@@ -256,8 +257,8 @@ fn the_ground_is_kept() {
     let text = "geometry:\n  lines: {crossing: {from: [0, 0], to: [1, 1]}}\n  ground:\n    \
                 image: [[0, 0], [1, 0], [1, 1], [0, 1]]\n    metres: [[0, 0], [12, 0], [12, 18.5], [-1, 18]]";
     let ground = parse(text).unwrap().ground.unwrap();
-    assert_eq!(ground.image.len(), 4);
-    assert_eq!(ground.metres, [[0.0, 0.0], [12.0, 0.0], [12.0, 18.5], [-1.0, 18.0]]);
+    let corner = ground.on_ground(PointInImage { x: 1.0, y: 1.0 }).unwrap();
+    assert!(corner.distance(PointOnGround { x: 12.0, y: 18.5 }) < 1e-6, "{corner:?}");
 }
 
 #[test]

@@ -35,13 +35,13 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "analyze_fps: 10",
         &[
-            "plaza.yaml:1:1: analyze_fps: unknown key; did you mean 'analyse_fps'? allowed are analyse_fps, classes, credentials, detector, geometry, operators, privacy, source, tls, transport",
+            "plaza.yaml:1:1: analyze_fps: unknown key; did you mean 'analyse_fps'? allowed are analyse_fps, classes, credentials, detector, geometry, operators, privacy, source, time_zone, tls, transport",
         ],
     ),
     (
         "colour: red",
         &[
-            "plaza.yaml:1:1: colour: unknown key; allowed are analyse_fps, classes, credentials, detector, geometry, operators, privacy, source, tls, transport",
+            "plaza.yaml:1:1: colour: unknown key; allowed are analyse_fps, classes, credentials, detector, geometry, operators, privacy, source, time_zone, tls, transport",
         ],
     ),
     ("detector: {name: tram-9}", &["plaza.yaml:1:12: detector.name: unknown key; allowed are min_score, model"]),
@@ -104,6 +104,12 @@ const CASES: &[(&str, &[&str])] = &[
     ),
     ("source: [rtsp://10.0.4.21]", &["plaza.yaml:1:9: source: a list was found; text is expected"]),
     // Transport and certificates.
+    (
+        "time_zone: Europe/Zuerich",
+        &[
+            "plaza.yaml:1:12: time_zone: there is no time zone 'Europe/Zuerich'; a name of the IANA database is expected, such as Europe/Zurich or UTC",
+        ],
+    ),
     ("transport: quic", &["plaza.yaml:1:12: transport: 'quic' is unknown; allowed are tcp, udp"]),
     (
         "source: clip.avi\ntransport: tcp\ntls: {ca: ca.pem}\ncredentials: {username: a, password: {file: b}}",
@@ -310,6 +316,18 @@ const CASES: &[(&str, &[&str])] = &[
     ),
     // The ground.
     (
+        "geometry:\n  lines: {crossing: {from: [0, 0], to: [1, 1]}}\n  ground:\n    image: [[0.2, 0.4], [0.7, 0.4], [0.9, 0.8], [0.1, 0.9]]\n    metres: [[0, 0], [12, 18], [12, 0], [0, 18]]",
+        &[
+            "plaza.yaml:4:5: geometry.ground: the horizon would run between the points: no camera sees a flat street like this; points of one flat street, in the same order in the picture and in metres, are expected",
+        ],
+    ),
+    (
+        "geometry:\n  lines: {crossing: {from: [0, 0], to: [1, 1]}}\n  ground:\n    image: [[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5], [0.5, 0]]\n    metres: [[0, 0], [12, 0], [12, 18], [0, 18], [6, 13], [6, 0]]",
+        &[
+            "plaza.yaml:5:50: geometry.ground.metres[4]: the other points put this one 2.31 m away from here; points that agree to 0.65 m are expected: measure and click this one again first",
+        ],
+    ),
+    (
         "geometry:\n  lines: {crossing: {from: [0, 0], to: [1, 1]}}\n  ground:\n    image: [[0, 0], [1, 0], [1, 1], [0, 1]]\n    metres: [[0, 0], [12, 0], [12, 18], [0, 18], [6, 9]]",
         &[
             "plaza.yaml:4:5: geometry.ground: 4 points in the picture and 5 on the street; as many of the one as of the other are expected, in the same order",
@@ -413,7 +431,7 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "\"two\\nlines\": 1\ndetector: {model: \"a\\e[2Jb\"}",
         &[
-            "plaza.yaml:1:1: two�lines: unknown key; allowed are analyse_fps, classes, credentials, detector, geometry, operators, privacy, source, tls, transport",
+            "plaza.yaml:1:1: two�lines: unknown key; allowed are analyse_fps, classes, credentials, detector, geometry, operators, privacy, source, time_zone, tls, transport",
             "plaza.yaml:2:19: detector.model: there is no model 'a�[2Jb'; allowed are nanodet-g, tram-9",
         ],
     ),

@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
         content: &[("node.yaml", "name: Kerb 1\ngateway: https://example.org"), PLAZA],
         expected: &[
             "DIR/node.yaml:1:7: name: 'Kerb 1' is not a name; a name has 1 to 32 lower-case letters, digits, '-' and '_' and begins with a letter",
-            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, metrics, models, name, spool",
+            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, learned, metrics, models, name, spool",
         ],
     },
     Case {
@@ -164,7 +164,7 @@ const CASES: &[Case] = &[
         expected: &[
             "DIR/node.yaml:3:16: defaults.analyse_fps: 100 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/node.yaml:4:21: defaults.detector.model: there is no model 'yolo'; allowed are nanodet-g, tram-9",
-            "DIR/node.yaml:5:3: defaults.source: unknown key; allowed are analyse_fps, classes, detector, privacy",
+            "DIR/node.yaml:5:3: defaults.source: unknown key; allowed are analyse_fps, classes, detector, privacy, time_zone",
             "DIR/node.yaml:6:48: defaults.privacy.bins.vehicle: bins of 7m do not divide a day evenly; a bin that fits into 24h without a rest is expected, such as 15m, 20m, 30m or 1h",
         ],
     },
@@ -252,7 +252,7 @@ const CASES: &[Case] = &[
             "DIR/cameras/a.yaml:2:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/cameras/b.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/node.yaml:1:1: the key 'name' is missing; it is required",
-            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, metrics, models, name, spool",
+            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, learned, metrics, models, name, spool",
         ],
     },
 ];

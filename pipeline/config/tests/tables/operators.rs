@@ -86,7 +86,7 @@ fn configured(
             classes.push(class?);
         }
     }
-    let cell = |class, direction| Cell { site, measure, class, direction, bucket: 0 };
+    let cell = |class, direction| Cell::new(site, measure, Some(class)).directed(direction);
     let cells = classes.iter().flat_map(|class| directions.iter().map(move |direction| cell(*class, *direction)));
-    Some(Configured { operator: Box::new(Idle), cells: cells.collect() })
+    Some(Configured::counting(Idle, cells.collect()))
 }

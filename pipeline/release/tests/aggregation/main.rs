@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod cuts;
+mod situations;
 
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use kerbside_core::camera::CameraState;
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Measure};
 use kerbside_core::geometry::SiteId;
+use kerbside_core::incident::IncidentKind;
 use kerbside_core::observation::TrackId;
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_release::{
-    Bins, CameraPlan, ClockQuality, FrameReport, HealthSample, NodeIdentity, Release, ReleaseCounts, ReleaseError,
-    ReleasedBatch, StreamPosition, Table,
+    Bins, CameraPlan, ClockQuality, FrameReport, HealthSample, IncidentSeed, NodeIdentity, Positions, Release,
+    ReleaseCounts, ReleaseError, ReleasedBatch, StreamPosition, Table,
 };
 
 const LINE: SiteId = SiteId(0);
@@ -28,11 +30,11 @@ const MINUTE: u64 = 60_000;
 const QUARTER: u64 = 15 * MINUTE;
 
 fn crossing_cell(class: Class, direction: Direction) -> Cell {
-    Cell { site: LINE, measure: Measure::CrossingCount, class, direction, bucket: 0 }
+    Cell::new(LINE, Measure::CrossingCount, Some(class)).directed(direction)
 }
 
 fn zone_cell(class: Class, measure: Measure) -> Cell {
-    Cell { site: ZONE, measure, class, direction: Direction::None, bucket: 0 }
+    Cell::new(ZONE, measure, Some(class))
 }
 
 fn plan(name: &str) -> CameraPlan {
@@ -50,6 +52,8 @@ fn plan(name: &str) -> CameraPlan {
         model: "nanodet-g".to_owned(),
         sites: vec!["crossing".to_owned(), "square".to_owned()],
         cells,
+        incidents: vec![(IncidentKind::WrongWay, LINE), (IncidentKind::TamperCovered, SiteId::PICTURE)],
+        watched: vec![crossing_cell(Class::Car, Direction::Forward)],
         bins: Bins {
             person: Duration::from_millis(QUARTER),
             bicycle: Duration::from_millis(QUARTER),
@@ -59,14 +63,20 @@ fn plan(name: &str) -> CameraPlan {
 }
 
 fn identity() -> NodeIdentity {
-    NodeIdentity { node: "cabinet-7".to_owned(), software: "0.1.0".to_owned(), config_revision: 3 }
+    NodeIdentity {
+        node: "cabinet-7".to_owned(),
+        software: "0.1.0".to_owned(),
+        config_revision: 3,
+        incident_seed: IncidentSeed([7; 16]),
+    }
 }
 
 const AT: StreamPosition = StreamPosition { epoch: 9, next_seq: 100 };
+const EVERYWHERE: Positions = Positions { agg: AT, health: AT, incident: AT };
 
 fn release(cameras: &[&str], start_millis: u64) -> Release {
     let plans = cameras.iter().map(|name| plan(name)).collect();
-    Release::new(identity(), plans, AT, AT, wall(start_millis)).unwrap()
+    Release::new(identity(), plans, EVERYWHERE, wall(start_millis)).unwrap()
 }
 
 fn wall(millis: u64) -> WallTime {
@@ -93,7 +103,7 @@ fn presence(millis: u64, lasted_millis: u64, class: Class) -> Finding {
 }
 
 fn finding(millis: u64, site: SiteId, class: Class, kind: FindingKind) -> Finding {
-    Finding { at: MediaTime::from_millis(millis), site, class, track: TrackId(1), kind }
+    Finding { at: MediaTime::from_millis(millis), site, class: Some(class), track: Some(TrackId(1)), kind }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +202,7 @@ fn every_cell_is_emitted_in_every_bin_also_for_silent_cameras() {
 fn bins_that_end_together_are_sorted_by_their_start() {
     let mut turned = plan("north");
     turned.bins = Bins { person: turned.bins.vehicle, vehicle: turned.bins.person, ..turned.bins };
-    let mut release = Release::new(identity(), vec![turned], AT, AT, wall(0)).unwrap();
+    let mut release = Release::new(identity(), vec![turned], EVERYWHERE, wall(0)).unwrap();
     let mut out = Vec::new();
     release.advance(wall(QUARTER), &mut out).unwrap();
     let starts: Vec<i64> = batch_rows(out.last().unwrap().get()).iter().map(|row| row.t0).collect();
@@ -339,7 +349,11 @@ fn small_counts_carry_the_hint_to_hide_them() {
     let mut out = Vec::new();
     let findings = [crossing(1000, Class::Car, Direction::Forward); 10];
     release.observe(0, &frame(1000, 100), &findings);
-    release.observe(0, &frame(2000, 100), &findings.map(|f| crossing(2000, f.class, Direction::Backward))[..9]);
+    release.observe(
+        0,
+        &frame(2000, 100),
+        &findings.map(|f| crossing(2000, f.class.unwrap(), Direction::Backward))[..9],
+    );
     release.advance(wall(MINUTE), &mut out).unwrap();
     let hints: Vec<(i32, bool)> = rows(&out).iter().map(|row| (row.value, row.suppressed)).collect();
     assert_eq!(hints, [(10, false), (9, true), (0, false), (0, false)]);
@@ -404,7 +418,7 @@ fn dictionaries_are_closed_and_shared_by_all_batches() {
 
 #[test]
 fn a_plan_that_cannot_be_released_is_refused() {
-    let new = |identity, plans| Release::new(identity, plans, AT, AT, wall(0)).map(|_| ()).unwrap_err();
+    let new = |identity, plans| Release::new(identity, plans, EVERYWHERE, wall(0)).map(|_| ()).unwrap_err();
     let named = |node: &str| NodeIdentity { node: node.to_owned(), ..identity() };
     assert!(matches!(new(named("Cabinet 7"), vec![]), ReleaseError::Name { what: "node", .. }));
     let mut odd = plan("north");
@@ -425,7 +439,8 @@ fn a_plan_that_cannot_be_released_is_refused() {
 #[test]
 fn running_out_of_numbers_is_an_error_and_not_a_repetition() {
     let end = StreamPosition { epoch: 1, next_seq: u64::MAX - 5 };
-    let mut release = Release::new(identity(), vec![plan("north")], end, end, wall(0)).unwrap();
+    let mut release =
+        Release::new(identity(), vec![plan("north")], Positions { agg: end, ..EVERYWHERE }, wall(0)).unwrap();
     let mut out = Vec::new();
     let result = release.advance(wall(2 * MINUTE), &mut out);
     assert!(matches!(result, Err(ReleaseError::SequenceExhausted(Table::Agg))));

@@ -119,7 +119,7 @@ fn what_cannot_be_read_is_kept_for_the_readers_to_report() {
     fs::write(&path, b"something else").unwrap();
     let spool = open(folder.path());
     assert_eq!(fs::read(&path).unwrap(), b"something else");
-    assert_eq!(spool.status().segments, 3);
+    assert_eq!(spool.status().segments, 4);
     let content = read(folder.path());
     assert_eq!(content.damages.len(), 1, "{content:?}");
 }

@@ -20,8 +20,8 @@ use kerbside_core::geometry::SiteId;
 use kerbside_core::observation::TrackId;
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_release::{
-    Bins, CameraPlan, ClockQuality, FrameReport, HealthSample, NodeIdentity, Release, ReleasedBatch,
-    StreamPosition, Table,
+    Bins, CameraPlan, ClockQuality, FrameReport, HealthSample, IncidentSeed, NodeIdentity, Positions, Release,
+    ReleasedBatch, StreamPosition, Table,
 };
 
 use crate::{Damage, Gap, Item, Reader, Spool, SpoolSettings};
@@ -41,15 +41,14 @@ impl Node {
     }
 
     fn with_site(site: &'static str, agg: StreamPosition, health: StreamPosition) -> Self {
-        let identity =
-            NodeIdentity { node: "cabinet".to_owned(), software: "0.1.0".to_owned(), config_revision: 1 };
-        let cell = |class, direction| Cell {
-            site: SiteId(0),
-            measure: Measure::CrossingCount,
-            class,
-            direction,
-            bucket: 0,
+        let identity = NodeIdentity {
+            node: "cabinet".to_owned(),
+            software: "0.1.0".to_owned(),
+            config_revision: 1,
+            incident_seed: IncidentSeed([0; 16]),
         };
+        let cell =
+            |class, direction| Cell::new(SiteId(0), Measure::CrossingCount, Some(class)).directed(direction);
         let plan = CameraPlan {
             camera: "north".to_owned(),
             model: "nanodet-g".to_owned(),
@@ -59,9 +58,13 @@ impl Node {
                 cell(Class::Car, Direction::Backward),
                 cell(Class::Bus, Direction::Forward),
             ],
+            incidents: Vec::new(),
+            watched: Vec::new(),
             bins: Bins { person: MINUTE, bicycle: MINUTE, vehicle: MINUTE },
         };
-        let release = Release::new(identity, vec![plan], agg, health, WallTime::UNIX_EPOCH).unwrap();
+        let release =
+            Release::new(identity, vec![plan], Positions { agg, health, incident: agg }, WallTime::UNIX_EPOCH)
+                .unwrap();
         Self { release, minute: 0, site }
     }
 
@@ -80,7 +83,7 @@ impl Node {
             clock: ClockQuality::Synced,
         };
         let kind = FindingKind::Crossing { direction: Direction::Forward };
-        let finding = Finding { at, site: SiteId(0), class: Class::Car, track: TrackId(1), kind };
+        let finding = Finding { at, site: SiteId(0), class: Some(Class::Car), track: Some(TrackId(1)), kind };
         let findings = vec![finding; self.minute as usize % 100 + 1];
         self.release.observe(0, &frame, &findings);
         self.minute += 1;
@@ -114,7 +117,7 @@ type Row = (Table, u32, u64, i64);
 fn rows_of(table: Table, batch: &arrow_array::RecordBatch) -> Vec<Row> {
     let column = |name: &str| batch.column_by_name(name).unwrap();
     let value = |row: usize| match table {
-        Table::Agg => i64::from(column("value").as_primitive::<Int32Type>().value(row)),
+        Table::Agg | Table::Incident => i64::from(column("value").as_primitive::<Int32Type>().value(row)),
         Table::Health => column("fps_in").as_primitive::<Float32Type>().value(row) as i64,
     };
     let epochs = column("epoch").as_primitive::<UInt32Type>().clone();

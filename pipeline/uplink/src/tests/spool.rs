@@ -26,7 +26,7 @@ fn what_is_appended_is_read_back_in_order_table_by_table() {
     assert_eq!(read(folder.path()).rows, expected, "rows reach the kernel at once");
     spool.sync().unwrap();
     let status = spool.status();
-    assert_eq!((status.synced_rows, status.unsynced_rows, status.segments), (20, 0, 2));
+    assert_eq!((status.synced_rows, status.unsynced_rows, status.segments), (20, 0, 3));
     assert_eq!(status.oldest, Some(WallTime::from_unix_millis(60_000)));
     let on_disk: u64 =
         Table::ALL.iter().flat_map(|t| segments(folder.path(), *t)).map(|p| fs::metadata(p).unwrap().len()).sum();

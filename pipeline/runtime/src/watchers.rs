@@ -1,0 +1,95 @@
+//! Operators over released bins: they see what leaves the node, and nothing else.
+//!
+//! They run on the release thread, right behind the release stage, and what they find goes back into it. Since
+//! they see released numbers only, what they find tells no more about anyone than those numbers do.
+
+use std::path::Path;
+
+use kerbside_config::{CameraSettings, TimeZone};
+use kerbside_core::finding::Findings;
+use kerbside_core::operator::{ClosedBin, Role};
+use kerbside_core::time::{MediaTime, WallTime};
+use kerbside_release::{ClockQuality, FrameReport, Release};
+
+use crate::learned::{Memory, Named};
+
+/// The operators over bins of one camera.
+pub(crate) struct Watcher {
+    time_zone: TimeZone,
+    operators: Vec<Named>,
+}
+
+impl Watcher {
+    /// Takes the operators over bins out of a camera's.
+    pub(crate) fn take_from(camera: &mut CameraSettings) -> Self {
+        let of_bins = camera.operators.extract_if(.., |named| named.configured.role == Role::Bins);
+        let of_bins = of_bins.map(|named| (named.name, named.configured.operator));
+        Self { time_zone: camera.time_zone.clone(), operators: Named::all(&camera.name, of_bins) }
+    }
+
+    /// Gives the operators what the last start has left in `folder`.
+    pub(crate) fn recall(&mut self, folder: &Path) {
+        self.operators.iter_mut().for_each(|named| named.recall(folder));
+    }
+}
+
+/// Those of all cameras, in the order of the release stage's plan.
+pub(crate) struct Watchers {
+    cameras: Vec<Watcher>,
+    findings: Findings,
+}
+
+impl Watchers {
+    pub(crate) fn new(cameras: Vec<Watcher>) -> Self {
+        Self { cameras, findings: Findings::new() }
+    }
+
+    /// Shows the bins that were closed since the last call.
+    pub(crate) fn look(&mut self, release: &mut Release, clock: ClockQuality) {
+        let bins: Vec<_> = release.closed_bins().collect();
+        for bin in bins {
+            let Some(Watcher { time_zone, operators }) = self.cameras.get_mut(bin.camera) else { continue };
+            let closed = ClosedBin {
+                cell: bin.cell,
+                from: bin.from,
+                to: bin.to,
+                local: time_zone.local(bin.from),
+                value: bin.value,
+                coverage: bin.coverage,
+            };
+            self.findings.clear();
+            for Named { operator, .. } in operators {
+                operator.observe_bin(&closed, &mut self.findings);
+            }
+            release.add_findings(bin.camera, &moment(bin.to, clock), self.findings.as_slice());
+        }
+    }
+
+    /// What the operators have learned.
+    pub(crate) fn remember(&self) -> Vec<Memory> {
+        self.cameras.iter().flat_map(|watcher| &watcher.operators).filter_map(Named::remember).collect()
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn finish(&mut self, release: &mut Release, now: WallTime, clock: ClockQuality) {
+        self.look(release, clock);
+        for (camera, watcher) in self.cameras.iter_mut().enumerate() {
+            self.findings.clear();
+            for Named { operator, .. } in &mut watcher.operators {
+                operator.finish(&mut self.findings);
+            }
+            release.add_findings(camera, &moment(now, clock), self.findings.as_slice());
+        }
+    }
+}
+
+/// The clock of operators over bins is UTC: see [`Role::Bins`].
+fn moment(wall: WallTime, clock: ClockQuality) -> FrameReport {
+    FrameReport {
+        media: MediaTime::from_nanos(wall.as_unix_nanos()),
+        wall,
+        step: std::time::Duration::ZERO,
+        trusted: true,
+        clock,
+    }
+}
