@@ -10,6 +10,7 @@
 
 pub mod count_line;
 pub mod measure_occupancy;
+pub mod seasonal;
 pub mod tracker;
 
 mod options;
@@ -31,7 +32,7 @@ mod tests {
     use std::path::Path;
 
     /// Source files that are no operators.
-    const HELPERS: [&str; 4] = ["lib.rs", "options.rs", "per_track.rs", "tracker"];
+    const HELPERS: [&str; 5] = ["lib.rs", "options.rs", "per_track.rs", "seasonal", "tracker"];
 
     #[test]
     fn every_operator_file_has_its_row_in_the_sorted_table() {
