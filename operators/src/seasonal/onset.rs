@@ -1,0 +1,51 @@
+//! Tells the beginning of an event, once.
+
+use super::saved::Number;
+
+/// While an event goes on, its shadow is this share of the greatest recent surprise: with
+/// [`SeasonalSettings::worse_by`](super::SeasonalSettings::worse_by) above 1 / 0.8, lasting is not news.
+const HOLD: f64 = 0.8;
+
+/// Hides what is not clearly worse than what was told lately.
+///
+/// The shadow of an event fades exponentially in time, but not while the event goes on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Onset {
+    shadow: f64,
+}
+
+impl Onset {
+    /// What of a surprise is new: all of it, or 0 where it belongs to something that was told already.
+    pub(super) fn news(&mut self, secs: f64, surprise: f64, fade_secs: f64, worse_by: f64) -> f64 {
+        self.shadow *= (-secs / fade_secs).exp();
+        if surprise > worse_by * self.shadow {
+            self.shadow = surprise;
+            surprise
+        } else {
+            self.shadow = self.shadow.max(HOLD * surprise);
+            0.0
+        }
+    }
+
+    pub(super) fn visit(&mut self, each: &mut impl FnMut(Number<'_>)) {
+        each(Number::Amount(&mut self.shadow));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lasting_event_is_told_once_a_worse_one_again_and_a_later_one_after_the_shadow_has_faded() {
+        let mut onset = Onset::default();
+        let mut news = |secs, surprise| onset.news(secs, surprise, 3600.0, 1.3);
+        assert_eq!(news(60.0, 4.0), 4.0);
+        for _ in 0..500 {
+            assert_eq!(news(60.0, 4.0), 0.0, "it goes on");
+        }
+        assert_eq!(news(60.0, 6.0), 6.0, "clearly worse");
+        assert_eq!(news(1800.0, 4.0), 0.0, "in the shadow");
+        assert_eq!(news(7200.0, 4.0), 4.0);
+    }
+}
