@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod count_line;
+pub mod detect_unusual_flow;
 pub mod measure_occupancy;
 pub mod seasonal;
 pub mod tracker;
@@ -20,7 +21,7 @@ mod per_track;
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, detect_unusual_flow::SPEC, measure_occupancy::SPEC];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {

@@ -261,8 +261,7 @@ impl SeasonalBaseline {
         let jump = deviation(value, expected, scale);
         let extreme = deviation(value, self.middle, self.middle_distance);
 
-        let off_season =
-            deviation(value, usual.value, usual.spread.max(least)).clamp(-PATTERN_CLIP, PATTERN_CLIP);
+        let off_season = deviation(value, usual.value, usual.spread.max(least)).clamp(-PATTERN_CLIP, PATTERN_CLIP);
         let rate = 1.0 - (-secs / PATTERN_SECS.max(PATTERN_ROWS * self.step_secs)).exp();
         self.pattern_now += rate * (usual.known * off_season - self.pattern_now);
         let pattern = self.pattern_now - self.pattern_base;

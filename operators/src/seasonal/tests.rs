@@ -111,7 +111,19 @@ fn sundays_stop_alarming_once_they_have_been_seen_for_weeks() {
     let (mut early, mut late) = (0, 0);
     for seed in 0..4 {
         let v = judge(&mut baseline(), &counts(70, seed, true));
-        for (r, v) in v.iter().enumerate() { let r = r as i64; if v.unusual { println!("seed {seed} day {} wd {} row {} {:?} {:.2}", r/288, (r/288)%7, r%288, v.reason, v.score); } }
+        for (r, v) in v.iter().enumerate() {
+            let r = r as i64;
+            if v.unusual {
+                println!(
+                    "seed {seed} day {} wd {} row {} {:?} {:.2}",
+                    r / 288,
+                    (r / 288) % 7,
+                    r % 288,
+                    v.reason,
+                    v.score
+                );
+            }
+        }
         for row in alarms(&counts(10 * 7, seed, true)) {
             let day = row as i64 / ROWS_A_DAY;
             let during_day = (72..252).contains(&(row as i64 % ROWS_A_DAY));

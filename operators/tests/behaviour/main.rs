@@ -3,6 +3,7 @@
 mod camera;
 mod conformance;
 mod counting;
+mod flow;
 mod quality;
 mod scenes;
 mod street;

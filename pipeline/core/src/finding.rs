@@ -35,6 +35,8 @@ pub enum Measure {
     QueueReach,
     /// People who stayed in a place for longer than usual. Unit: count.
     LoiteringCount,
+    /// How unusual a released number of the bin before was. Unit: permille; 500 is the threshold.
+    FlowScore,
 }
 
 /// Where the buckets of [`Measure::DwellHist`] end, in seconds; the last is open.
@@ -46,7 +48,7 @@ const HEADWAY_EDGES_SECS: [u32; 6] = [1, 2, 3, 5, 10, 30];
 
 impl Measure {
     /// Every measure, in the order of the released dictionary.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CrossingCount,
         Self::OccupancyTime,
         Self::PresenceMean,
@@ -59,6 +61,7 @@ impl Measure {
         Self::HeadwayHist,
         Self::QueueReach,
         Self::LoiteringCount,
+        Self::FlowScore,
     ];
 
     /// The measure's name in the released table.
@@ -76,6 +79,7 @@ impl Measure {
             Self::HeadwayHist => "headway_hist",
             Self::QueueReach => "queue_reach",
             Self::LoiteringCount => "loitering_count",
+            Self::FlowScore => "flow_score",
         }
     }
 
@@ -226,8 +230,8 @@ pub enum FindingKind {
         /// In which bucket; see [`Measure::bucket_of`].
         bucket: u8,
     },
-    /// The level reached `amount` at this moment: a bin keeps its highest. For [`Measure::QueueLen`] and
-    /// [`Measure::QueueReach`].
+    /// The level reached `amount` at this moment: a bin keeps its highest. For [`Measure::QueueLen`],
+    /// [`Measure::QueueReach`] and [`Measure::FlowScore`].
     Peak {
         /// Of which measure.
         measure: Measure,

@@ -102,6 +102,7 @@ impl AggRows {
 fn value(measure: Measure, sum: u64, length: u64) -> i32 {
     let (sum, length) = (u128::from(sum), u128::from(length));
     let rounded = match Unit::of(measure) {
+        Unit::Permille if measure == Measure::FlowScore => sum,
         // What was summed up is thousandths times nanoseconds.
         Unit::Permille if measure == Measure::DensityLevel => (sum + length / 2) / length,
         Unit::Count | Unit::Metres => sum,

@@ -171,7 +171,7 @@ impl Unit {
             | Measure::LoiteringCount => Self::Count,
             Measure::QueueReach => Self::Metres,
             Measure::OccupancyTime => Self::Seconds,
-            Measure::PresenceMean | Measure::DensityLevel => Self::Permille,
+            Measure::PresenceMean | Measure::DensityLevel | Measure::FlowScore => Self::Permille,
         }
     }
 }

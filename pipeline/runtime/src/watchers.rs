@@ -78,6 +78,7 @@ impl Watchers {
             for Named { operator, .. } in &mut watcher.operators {
                 operator.finish(&mut self.findings);
             }
+            // The bins are closed: what can still be told is that situations are over.
             release.add_findings(camera, &moment(now, clock), self.findings.as_slice());
         }
     }

@@ -1,0 +1,186 @@
+//! `detect_unusual_flow` over released bins.
+
+use std::time::Duration;
+
+use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Findings, Measure};
+use kerbside_core::incident::{Phase, Reason};
+use kerbside_core::operator::{ClosedBin, Configured, Operator, RecallError, Role};
+use kerbside_core::time::{LocalTime, WallTime};
+
+use crate::camera::{configure, only};
+
+const COUNTS: &str = "\
+geometry:
+  lines: {crossing: {from: [0.1, 0.6], to: [0.9, 0.6]}}
+operators:
+  detect_unusual_flow: [{line: crossing, classes: [car], every: 15m}]
+";
+const QUARTER: u64 = 900;
+const DAY: u64 = 96;
+
+/// Cars in one quarter of an hour of a street with two rush hours, quieter at weekends.
+fn usual(quarter: u64, dice: &mut fastrand::Rng) -> i32 {
+    let hour = (quarter % DAY) as f64 / 4.0;
+    let rush = |at: f64| (-((hour - at) / 2.0).powi(2)).exp();
+    let weekend = if (quarter / DAY + 3) % 7 >= 5 { 0.5 } else { 1.0 };
+    let mean = weekend * (10.0 + 120.0 * rush(8.0) + 150.0 * rush(17.5));
+    let noise: f64 = (0..12).map(|_| dice.f64()).sum::<f64>() - 6.0;
+    (mean + mean.sqrt() * noise).max(0.0).round() as i32
+}
+
+fn bin(cell: Cell, quarter: u64, value: i32, coverage: f32) -> ClosedBin {
+    let from = WallTime::from_unix_millis(quarter * QUARTER * 1000);
+    ClosedBin { cell, from, to: from + Duration::from_secs(QUARTER), local: LocalTime::utc(from), value, coverage }
+}
+
+/// What is found in `quarters`, in both directions; `change` makes the forward number of a quarter.
+fn run(
+    operator: &mut dyn Operator,
+    cells: &[Cell],
+    quarters: std::ops::Range<u64>,
+    change: impl Fn(u64, i32) -> (i32, f32),
+) -> Vec<Finding> {
+    let mut findings = Findings::new();
+    for quarter in quarters {
+        let mut dice = fastrand::Rng::with_seed(quarter);
+        for cell in cells {
+            let value = usual(quarter, &mut dice);
+            let (value, coverage) =
+                if cell.direction == Direction::Forward { change(quarter, value) } else { (value, 1.0) };
+            operator.observe_bin(&bin(*cell, quarter, value, coverage), &mut findings);
+        }
+    }
+    findings.as_slice().to_vec()
+}
+
+fn watcher() -> (Configured, Vec<Cell>) {
+    let configured = only(COUNTS);
+    assert_eq!(configured.role, Role::Bins);
+    let cells = configured.watches.clone();
+    assert_eq!(cells.len(), 2);
+    (configured, cells)
+}
+
+fn phases(findings: &[Finding]) -> Vec<(u64, Phase, Option<Reason>)> {
+    let incidents = findings.iter().filter_map(|finding| match finding.kind {
+        FindingKind::Incident(incident) => {
+            Some((finding.at.as_nanos() / 1_000_000_000 / QUARTER, incident.phase, incident.reason))
+        }
+        _ => None,
+    });
+    incidents.collect()
+}
+
+#[test]
+fn a_closed_street_is_told_when_it_closes_and_is_over_when_it_is() {
+    let (mut it, cells) = watcher();
+    // Three weeks as usual, then nothing from 7:00 to 11:00.
+    let morning = 21 * DAY + 28;
+    let found = run(&mut *it.operator, &cells, 0..22 * DAY, |quarter, usual| {
+        (if (morning..morning + 16).contains(&quarter) { 0 } else { usual }, 1.0)
+    });
+    let late: Vec<_> = phases(&found).into_iter().filter(|(at, ..)| *at > 20 * DAY).collect();
+    let [(begin, Phase::Begin, Some(Reason::Low)), .., (end, Phase::End, None)] = late[..] else {
+        panic!("{late:?}");
+    };
+    assert!((morning..morning + 6).contains(&begin), "{late:?}");
+    assert!(end > begin && end < morning + 16 + 12, "{late:?}");
+    assert_eq!(late.len() % 2, 0, "{late:?}");
+    let scores = found.iter().filter(|f| matches!(f.kind, FindingKind::Peak { measure: Measure::FlowScore, .. }));
+    assert!(scores.count() > 0);
+}
+
+#[test]
+fn chance_is_told_about_once_a_week_and_series() {
+    let (mut it, cells) = watcher();
+    let found = run(&mut *it.operator, &cells, 0..42 * DAY, |_, usual| (usual, 1.0));
+    let begun = phases(&found).iter().filter(|(_, phase, _)| *phase == Phase::Begin).count();
+    assert!(begun <= 18, "{begun} in two series of six weeks: {:?}", phases(&found));
+}
+
+#[test]
+fn what_was_not_seen_is_neither_judged_nor_learned() {
+    let with_gap = |value: i32| {
+        let (mut it, cells) = watcher();
+        run(
+            &mut *it.operator,
+            &cells,
+            0..8 * DAY,
+            move |quarter, usual| {
+                if quarter % 50 < 10 { (value, 0.3) } else { (usual, 1.0) }
+            },
+        )
+    };
+    assert_eq!(with_gap(0), with_gap(100_000));
+}
+
+#[test]
+fn what_was_learned_survives_a_restart_bit_for_bit() {
+    let (mut whole, cells) = watcher();
+    let halved = |quarter: u64, usual: i32| (if quarter > 12 * DAY { usual / 3 } else { usual }, 1.0);
+    run(&mut *whole.operator, &cells, 0..11 * DAY, halved);
+    let mut bytes = Vec::new();
+    whole.operator.remember(&mut bytes);
+    let (mut restarted, _) = watcher();
+    restarted.operator.recall(&bytes).unwrap();
+    let go_on = |it: &mut Configured| run(&mut *it.operator, &cells, 11 * DAY..14 * DAY, halved);
+    let expected = go_on(&mut whole);
+    assert!(!expected.is_empty());
+    assert_eq!(go_on(&mut restarted), expected);
+
+    for cut in [0, 3, 4, 12, bytes.len() / 2, bytes.len() - 1] {
+        assert!(watcher().0.operator.recall(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    let mut other = only(&COUNTS.replace("15m", "30m"));
+    assert_eq!(other.operator.recall(&bytes), Err(RecallError::Settings));
+}
+
+#[test]
+fn speeds_are_judged_by_the_mean_of_their_histogram() {
+    let text = COUNTS.replace("classes: [car]", "classes: [car], measures: [speeds]");
+    let mut it = only(&text);
+    assert_eq!(it.watches.len(), 2 * 13);
+    let mut findings = Findings::new();
+    for quarter in 0..10 * DAY {
+        let mut dice = fastrand::Rng::with_seed(quarter);
+        // About 45 km/h; on the last day everybody crawls from 8:00 on.
+        let bucket = if quarter >= 9 * DAY + 32 { 0 } else { 4 };
+        for cell in &it.watches {
+            let near = cell.bucket.abs_diff(bucket);
+            let value = if near == 0 {
+                60 + dice.i32(0..10)
+            } else if near == 1 {
+                dice.i32(5..15)
+            } else {
+                0
+            };
+            it.operator.observe_bin(&bin(*cell, quarter, value, 1.0), &mut findings);
+        }
+    }
+    let phases = phases(findings.as_slice());
+    let jam = (9 * DAY + 33, Phase::Begin, Some(Reason::Low));
+    assert_eq!(phases.iter().filter(|it| **it == jam).count(), 2, "{phases:?}");
+    assert!(phases.len() <= 12, "{phases:?}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let wrong = "\
+geometry:
+  lines: {crossing: {from: [0, 0.5], to: [1, 0.5]}}
+  zones: {square: {polygon: [[0, 0], [1, 0], [1, 1]]}}
+operators:
+  detect_unusual_flow:
+    - {line: crossing, zone: square}
+    - {line: crossing, measures: [counts, sizes], every: 7m}
+";
+    let Err(problems) = configure(wrong) else { panic!("no mistakes were found") };
+    assert_eq!(
+        problems,
+        [
+            "camera.yaml:6:7: operators.detect_unusual_flow[0]: a line or a zone is watched, and both are here; 'line' or 'zone' is expected",
+            "camera.yaml:7:43: operators.detect_unusual_flow[1].measures[1]: 'sizes' is unknown; counts and speeds are allowed",
+            "camera.yaml:7:58: operators.detect_unusual_flow[1].every: it does not divide an hour evenly; such as 5m, 15m or 1h is expected",
+        ]
+    );
+}
