@@ -82,7 +82,8 @@ mod tests {
         for fps in [2u64, 5, 10, 30] {
             let mut heading = Heading::new(MediaTime::ZERO, &at(0.2));
             for frame in 1..=2 * fps {
-                heading.push(MediaTime::from_millis(1000 * frame / fps), &at(0.2 + 0.1 * frame as f64 / fps as f64));
+                heading
+                    .push(MediaTime::from_millis(1000 * frame / fps), &at(0.2 + 0.1 * frame as f64 / fps as f64));
             }
             assert!(heading.cost(&at(0.45)) < 1e-9, "{fps} fps");
             assert!((heading.cost(&at(0.35)) - TURN_COST).abs() < 1e-9, "{fps} fps");

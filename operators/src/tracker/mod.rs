@@ -74,14 +74,17 @@ enum Expected {
     LastSeen,
 }
 
-const STRONG_TO_CONFIRMED: Stage = Stage { gate: 0.85, place: Expected::About };
+const STRONG_TO_CONFIRMED: Stage = Stage { gate: 0.9, place: Expected::About };
 const STRONG_TO_CANDIDATES: Stage = Stage { gate: 0.7, place: Expected::About };
 const STRONG_TO_LAST_SEEN: Stage = Stage { gate: 0.7, place: Expected::LastSeen };
-const WEAK_TO_CONFIRMED: Stage = Stage { gate: 0.55, place: Expected::There };
+const WEAK_TO_CONFIRMED: Stage = Stage { gate: 0.45, place: Expected::There };
 /// A weak detection continues a track that the frame before had, or that was found this short time ago.
 const WEAK_GAP: Duration = Duration::from_millis(500);
 /// A candidate that overlaps a confirmed track of a like class by more is the same object seen twice.
 const SAME_OBJECT_IOU: f32 = 0.8;
+
+/// A detection that overlaps a moving track by more may be a second view of it.
+const CLAIMED_IOU: f32 = 0.3;
 
 /// How a [`Tracker`] decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,7 +118,7 @@ impl TrackerSettings {
         confirm_after: Duration::from_millis(60),
         candidate_patience: Duration::from_millis(1100),
         lost_patience: Duration::from_millis(1500),
-        weak_patience: Duration::from_millis(2000),
+        weak_patience: Duration::from_secs(4),
     };
 }
 
@@ -191,7 +194,7 @@ impl Tracker {
         let fresh = |state: &State| state.was_detected || at.since(state.last_hit) <= WEAK_GAP;
         let open_to_weak = |state: &State| state.confirmed && backed(state) && fresh(state);
         self.assign(at, WEAK_TO_CONFIRMED, open_to_weak, |found| !strong(found) && !found.explained);
-        self.learn(step);
+        self.learn(step, aspect);
         self.states.retain_mut(|state| state.track.detected || state.miss(at, aspect, &self.settings));
         self.begin(at);
         self.confirm(at);
@@ -275,15 +278,22 @@ impl Tracker {
         }
     }
 
-    /// Teaches the places what no moving object accounts for.
-    fn learn(&mut self, step: Duration) {
+    /// Teaches the places what no moving object accounts for, not even as a second view of it.
+    fn learn(&mut self, step: Duration, aspect: f64) {
         let Self { states, found, places, .. } = self;
-        for found in found.iter().filter(|found| !found.taken) {
+        let claimed = |box_in_image: &BoxInImage| {
+            states.iter().any(|state| {
+                state.confirmed && state.moved && state.box_now(aspect).iou(box_in_image) > CLAIMED_IOU
+            })
+        };
+        for found in found.iter().filter(|found| !found.taken && !claimed(&found.detection.box_in_image)) {
             places.learn(&found.detection, step);
         }
         for state in states.iter().filter(|state| state.track.detected && !state.moved) {
             let Track { class, score, box_in_image, .. } = state.track;
-            places.learn(&Detection { class, score, box_in_image }, step);
+            if !claimed(&box_in_image) {
+                places.learn(&Detection { class, score, box_in_image }, step);
+            }
         }
     }
 
@@ -318,7 +328,7 @@ impl Tracker {
         self.candidates.clear();
         for state in &mut self.states {
             if !state.track.detected {
-                state.track.box_in_image = state.predicted_box(aspect);
+                state.track.box_in_image = state.box_now(aspect);
             }
             if state.confirmed { &mut self.confirmed } else { &mut self.candidates }.push(state.track);
         }

@@ -335,7 +335,11 @@ mod tests {
             let speed = 0.08;
             for frame in 1..=(3.0 * fps) as u32 {
                 motion.predict(1.0 / fps);
-                motion.correct(&Shape { x: START.x + speed * f64::from(frame) / fps, ..START }, Cut::default(), 1.0);
+                motion.correct(
+                    &Shape { x: START.x + speed * f64::from(frame) / fps, ..START },
+                    Cut::default(),
+                    1.0,
+                );
             }
             assert!((motion.axes.x.rate / speed - 1.0).abs() < 0.02, "{fps} fps: {}", motion.axes.x.rate);
             assert!(motion.axes.y.rate.abs() < 1e-9);

@@ -24,21 +24,25 @@ use kerbside_core::geometry::BoxInImage;
 const MOST_PLACES: usize = 64;
 /// A detection belongs to a place from this overlap.
 const SAME_PLACE_IOU: f32 = 0.6;
+/// A detection is explained by a place from this overlap.
+const EXPLAINED_IOU: f32 = 0.75;
 /// What a place has been seen for before it explains anything, in seconds of frames that show it.
-const LEARNED_SECS: f32 = 1.0;
+const LEARNED_SECS: f32 = 2.0;
 /// Of how many frames at least: at 2 a second one frame stands for long.
 const LEARNED_FRAMES: u32 = 4;
 /// How long a place must have been known before it explains anything; someone who stops for a moment is
 /// not furniture.
-pub(super) const LEARNED_AFTER: Duration = Duration::from_secs(3);
+pub(super) const LEARNED_AFTER: Duration = Duration::from_secs(5);
 /// The time constant with which sightings are forgotten.
 const MEMORY_SECS: f32 = 120.0;
 /// A place that has less left of its sightings is dropped.
 const FORGOTTEN_SECS: f32 = 0.02;
 /// One frame stands for no longer than this.
 const MOST_STEP_SECS: f32 = 0.5;
-/// How much better than the place's mean a detection may score and still be explained by it.
-const SCORE_MARGIN: f32 = 0.15;
+/// How many standard deviations better than the place's mean a detection may score and still be explained.
+const SCORE_DEVIATIONS: f32 = 3.0;
+/// The least standard deviation of the scores of a place.
+const LEAST_DEVIATION: f32 = 0.03;
 /// How fast a place follows what is seen there.
 const LEARNING_SHARE: f32 = 0.1;
 
@@ -47,6 +51,7 @@ struct Place {
     class: Class,
     box_in_image: BoxInImage,
     mean_score: f32,
+    score_variance: f32,
     /// Seconds of frames that showed it, fading.
     seen_secs: f32,
     frames: u32,
@@ -79,8 +84,9 @@ impl Places {
                 && place.frames >= LEARNED_FRAMES
                 && place.age >= LEARNED_AFTER
                 && place.mean_score < min_score
-                && detection.score <= place.mean_score + SCORE_MARGIN
-                && place.box_in_image.iou(&detection.box_in_image) >= SAME_PLACE_IOU
+                && detection.score
+                    <= place.mean_score + SCORE_DEVIATIONS * place.score_variance.sqrt().max(LEAST_DEVIATION)
+                && place.box_in_image.iou(&detection.box_in_image) >= EXPLAINED_IOU
         })
     }
 
@@ -96,13 +102,14 @@ impl Places {
         if let Some(place) = nearest {
             place.frames += 1;
             place.seen_secs += secs;
-            let share = LEARNING_SHARE.max(1.0 / place.frames as f32);
-            let follow = |mean: &mut f32, now: f32| *mean += share * (now - *mean);
+            let follow = |mean: &mut f32, now: f32| *mean += LEARNING_SHARE * (now - *mean);
             let (mean, now) = (&mut place.box_in_image, detection.box_in_image);
             follow(&mut mean.left, now.left);
             follow(&mut mean.top, now.top);
             follow(&mut mean.right, now.right);
             follow(&mut mean.bottom, now.bottom);
+            let surprise = detection.score - place.mean_score;
+            follow(&mut place.score_variance, surprise * surprise);
             follow(&mut place.mean_score, detection.score);
             return;
         }
@@ -110,6 +117,7 @@ impl Places {
             class: detection.class,
             box_in_image: detection.box_in_image,
             mean_score: detection.score,
+            score_variance: LEAST_DEVIATION * LEAST_DEVIATION,
             seen_secs: secs,
             frames: 1,
             age: Duration::ZERO,
@@ -146,9 +154,9 @@ mod tests {
     #[test]
     fn a_place_is_learned_within_seconds_at_any_frame_rate_and_only_where_it_is_weak() {
         for fps in [2, 10, 30] {
-            assert!(learned(0.4, fps, 4).explain(&sign(0.5), 0.45), "{fps} fps");
-            assert!(!learned(0.4, fps, 2).explain(&sign(0.5), 0.45), "{fps} fps, too early");
-            assert!(!learned(0.4, fps, 4).explain(&sign(0.7), 0.45), "{fps} fps, too good");
+            assert!(learned(0.4, fps, 6).explain(&sign(0.48), 0.45), "{fps} fps");
+            assert!(!learned(0.4, fps, 4).explain(&sign(0.5), 0.45), "{fps} fps, too early");
+            assert!(!learned(0.4, fps, 6).explain(&sign(0.7), 0.45), "{fps} fps, too good");
             assert!(!learned(0.5, fps, 60).explain(&sign(0.5), 0.45), "{fps} fps, a parked car");
         }
     }

@@ -17,7 +17,7 @@ use super::motion::{Cut, Motion, Shape};
 use super::{TrackerSettings, places};
 
 /// A detection below `min_score` is this much noisier: its box often shows a part, or two people.
-const WEAK_DOUBT: f64 = 2.0;
+const WEAK_DOUBT: f64 = 3.0;
 /// A candidate that has gone this far, in object sizes, moves.
 const MOVED_SIZES: f64 = 0.4;
 /// A candidate whose strong detections score this much more than `min_score` on average is believed
@@ -147,8 +147,11 @@ impl State {
             && (self.moved || mean_score >= settings.min_score + SURE_MARGIN || age > places::LEARNED_AFTER)
     }
 
-    /// Where the object is now, for those who look.
-    pub(super) fn predicted_box(&self, aspect: f64) -> BoxInImage {
+    /// This frame's detection, or where it is predicted to be, within the picture.
+    pub(super) fn box_now(&self, aspect: f64) -> BoxInImage {
+        if self.track.detected {
+            return self.track.box_in_image;
+        }
         self.motion.shape().visible(aspect).in_image(aspect)
     }
 
