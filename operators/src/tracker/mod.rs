@@ -15,6 +15,8 @@
 //! - Weak detections carry a track on for a limited time only, or noise would keep it alive for ever.
 //! - What the detector invents at one fixed place is learned and neither begins nor continues a confirmed
 //!   track, see `places`.
+//! - A detection that better ones cover, such as a box around two people who walk together, is treated as
+//!   weak whatever its score, see `coverage`.
 //! - A track's class is what its detections speak for most over its life, weighted by score.
 //! - The classes of a pair must fit: a person never becomes a car.
 //! - A box that the picture's border cuts is completed for the motion and cut for the comparison; a
@@ -33,6 +35,7 @@
 //! is one that never moves and that the detector is never sure of.
 
 mod assignment;
+mod coverage;
 mod heading;
 mod motion;
 mod places;
@@ -49,6 +52,7 @@ use kerbside_core::observation::{Track, TrackId};
 use kerbside_core::time::MediaTime;
 
 use assignment::Assignment;
+use coverage::Coverage;
 use places::Places;
 use state::{Found, State};
 
@@ -85,6 +89,9 @@ const SAME_OBJECT_IOU: f32 = 0.8;
 
 /// A detection that overlaps a moving track by more may be a second view of it.
 const CLAIMED_IOU: f32 = 0.3;
+
+/// A detection of which better ones cover this share is no evidence for a further object.
+const COVERED_SHARE: f32 = 0.8;
 
 /// How a [`Tracker`] decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -186,14 +193,14 @@ impl Tracker {
         self.collect(detections, aspect);
         let TrackerSettings { min_score, weak_patience, .. } = self.settings;
         let strong = |found: &Found| found.detection.score >= min_score;
-        let real = |found: &Found| strong(found) && !found.explained;
+        let real = |found: &Found| strong(found) && found.is_evidence();
         self.assign(at, STRONG_TO_CONFIRMED, |state| state.confirmed, real);
         self.assign(at, STRONG_TO_CANDIDATES, |state| !state.confirmed, strong);
         self.assign(at, STRONG_TO_LAST_SEEN, |state| state.confirmed, real);
         let backed = |state: &State| at.since(state.last_strong) <= weak_patience;
         let fresh = |state: &State| state.was_detected || at.since(state.last_hit) <= WEAK_GAP;
         let open_to_weak = |state: &State| state.confirmed && backed(state) && fresh(state);
-        self.assign(at, WEAK_TO_CONFIRMED, open_to_weak, |found| !strong(found) && !found.explained);
+        self.assign(at, WEAK_TO_CONFIRMED, open_to_weak, |found| !found.explained);
         self.learn(step, aspect);
         self.states.retain_mut(|state| state.track.detected || state.miss(at, aspect, &self.settings));
         self.begin(at);
@@ -232,6 +239,20 @@ impl Tracker {
             ..Found::new(detection, aspect)
         }));
         self.found.sort_unstable_by(|a, b| by_score_and_place(&a.detection, &b.detection));
+        self.cover();
+    }
+
+    /// Marks the detections that better ones of their class make up.
+    fn cover(&mut self) {
+        for index in 1..self.found.len() {
+            let (better, rest) = self.found.split_at_mut(index);
+            let Found { detection: Detection { class, box_in_image, .. }, covered, .. } = &mut rest[0];
+            let mut coverage = Coverage::default();
+            for other in better.iter().filter(|other| other.detection.class == *class) {
+                coverage.add(box_in_image, &other.detection.box_in_image);
+            }
+            *covered = coverage.share() >= COVERED_SHARE;
+        }
     }
 
     /// Assigns the detections that are `eligible` and free to the tracks that are `wanted` and without one.

@@ -37,13 +37,28 @@ pub(super) struct Found {
     pub(super) cut: Cut,
     /// A known place is reason enough for it: it is no evidence for an object.
     pub(super) explained: bool,
+    /// Better detections make it up: it is no evidence for a further object.
+    pub(super) covered: bool,
     pub(super) taken: bool,
 }
 
 impl Found {
     pub(super) fn new(detection: Detection, aspect: f64) -> Self {
         let shape = Shape::new(&detection.box_in_image, aspect);
-        Self { detection, shape: shape.visible(aspect), cut: shape.cut(aspect), explained: false, taken: false }
+        Self {
+            detection,
+            shape: shape.visible(aspect),
+            cut: shape.cut(aspect),
+            explained: false,
+            covered: false,
+            taken: false,
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn is_evidence(&self) -> bool {
+        !self.explained && !self.covered
     }
 }
 
@@ -77,7 +92,7 @@ impl State {
         let Detection { class, score, box_in_image } = found.detection;
         let mut votes = [0.0; Class::ALL.len()];
         votes[class.index()] = score;
-        let counts = !found.explained;
+        let counts = found.is_evidence();
         Self {
             track: Track { id, class, score, box_in_image, detected: true, since: at, first_box: box_in_image },
             motion: Motion::new(&found.shape, found.cut, class),
@@ -109,7 +124,7 @@ impl State {
         let strong = score >= min_score;
         self.motion.correct(&found.shape, found.cut, if strong { 1.0 } else { WEAK_DOUBT });
         self.heading.push(at, self.motion.seen());
-        if strong && !found.explained {
+        if strong && found.is_evidence() {
             self.evidence += score;
             self.last_strong = at;
             self.strong_frames += 1;
