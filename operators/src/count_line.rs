@@ -2,8 +2,8 @@
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Findings, Measure};
-use kerbside_core::geometry::{Line, PointInImage, SiteId};
-use kerbside_core::observation::{Observation, Track};
+use kerbside_core::geometry::{BoxInImage, Line, PointInImage, SiteId};
+use kerbside_core::observation::Observation;
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
@@ -48,7 +48,17 @@ struct Settings {
 
 struct CountLine {
     settings: Settings,
-    sides: PerTrack<Option<Seen>>,
+    passages: PerTrack<Passage>,
+    /// The last frame that could not be trusted: what was before it is not known.
+    untrusted_at: Option<MediaTime>,
+}
+
+/// What is remembered of a track.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passage {
+    /// Whether the track was here before.
+    known: bool,
+    last: Option<Seen>,
 }
 
 /// Where an object was when it was last beyond the band.
@@ -81,20 +91,30 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         })
         .collect();
     let settings = Settings { site, line, classes, hysteresis };
-    Some(Configured::counting(CountLine { settings, sides: PerTrack::new() }, cells))
+    let operator = CountLine { settings, passages: PerTrack::new(), untrusted_at: None };
+    Some(Configured::counting(operator, cells))
 }
 
 impl Operator for CountLine {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         if !observation.trusted {
-            self.sides.clear();
+            self.untrusted_at = Some(observation.at);
+            self.passages.clear();
             return;
         }
         let Settings { site, line, classes, hysteresis } = &self.settings;
         let aspect = observation.picture.aspect();
-        self.sides.follow(observation.tracks, |track, seen| {
-            let Some(now) = beyond(line, aspect, *hysteresis, track) else { return };
-            let before = seen.replace(now);
+        let untrusted_at = self.untrusted_at;
+        self.passages.follow(observation.tracks, |track, Passage { known, last }| {
+            // A track is first shown here when it is confirmed; it may have crossed before.
+            if !std::mem::replace(known, true) && untrusted_at.is_none_or(|at| track.since > at) {
+                *last = beyond(line, aspect, *hysteresis, &track.first_box);
+            }
+            if !track.detected {
+                return;
+            }
+            let Some(now) = beyond(line, aspect, *hysteresis, &track.box_in_image) else { return };
+            let before = last.replace(now);
             let Some(before) = before.filter(|before| before.side != now.side) else { return };
             // Always from left to right, so that the way back is judged bit for bit like the way there.
             let (direction, left, right) = match now.side {
@@ -116,17 +136,17 @@ impl Operator for CountLine {
     fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
 
     fn finish(&mut self, _findings: &mut Findings) {
-        self.sides.clear();
+        self.passages.clear();
     }
 }
 
-/// On which side of the band the object is now; `None` inside the band, and where it was not detected.
-fn beyond(line: &Line, aspect: f32, hysteresis: f32, track: &Track) -> Option<Seen> {
-    let foot = track.box_in_image.foot();
-    let band = hysteresis * track.box_in_image.height();
+/// On which side of the band an object with this box is; `None` inside the band.
+fn beyond(line: &Line, aspect: f32, hysteresis: f32, box_in_image: &BoxInImage) -> Option<Seen> {
+    let foot = box_in_image.foot();
+    let band = hysteresis * box_in_image.height();
     let offset = offset(line, aspect, foot);
     let side = if offset > 0.0 { Side::Right } else { Side::Left };
-    (track.detected && offset.abs() > band).then_some(Seen { side, foot })
+    (offset.abs() > band).then_some(Seen { side, foot })
 }
 
 /// The distance from the line, extended beyond its ends, in picture heights: positive to its right.

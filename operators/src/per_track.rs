@@ -52,6 +52,7 @@ mod tests {
                 box_in_image: BoxInImage::default(),
                 detected: true,
                 since: MediaTime::ZERO,
+                first_box: BoxInImage::default(),
             };
             ids.iter().map(track).collect()
         };

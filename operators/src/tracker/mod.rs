@@ -4,15 +4,23 @@
 //! a low score then only continue tracks that nothing else continued, and never begin one. People who are
 //! half hidden keep their track this way, and noise does not become an object. The motion is SORT's
 //! (Bewley et al., ICIP 2016) in continuous time, and boxes are compared as in C-BIoU (Yang et al., WACV
-//! 2023); see `motion` and `similarity`.
+//! 2023). From OC-SORT (Cao et al., CVPR 2023) come three ways to trust detections more than predictions:
+//! the direction of a track counts in the association (`heading`), a track that was lost is led along
+//! the way it must have taken (`motion`), and one that nothing fits by prediction is looked for
+//! where it was last seen (stage [`STRONG_TO_LAST_SEEN`]).
 //!
 //! What differs from the papers, and why:
 //! - Every threshold is a time, none is a number of frames: 2 and 30 frames a second must behave alike.
-//! - A track is confirmed by evidence: the sum of its scores, from two or more frames that lie some time
-//!   apart, with not too many misses between. A flicker of one frame is never an object, at any score.
+//! - A track is confirmed by evidence, see `state`.
 //! - Weak detections carry a track on for a limited time only, or noise would keep it alive for ever.
+//! - What the detector invents at one fixed place is learned and neither begins nor continues a confirmed
+//!   track, see `places`.
+//! - A detection that better ones cover, such as a box around two people who walk together, is treated as
+//!   weak whatever its score, see `coverage`.
 //! - A track's class is what its detections speak for most over its life, weighted by score.
 //! - The classes of a pair must fit: a person never becomes a car.
+//! - A box that the picture's border cuts is completed for the motion and cut for the comparison; a
+//!   track that was leaving ends soon, and none goes on outside the picture.
 //!
 //! # Invariants
 //! - Pure: no clock, no randomness, no hash order. The order of the detections in a frame does not matter.
@@ -23,23 +31,30 @@
 //!
 //! # Limits
 //! Appearance is not compared, on purpose (it would be biometric for people). Two people who meet and turn
-//! back while one hides the other may swap tracks. An object seen at fewer than two frames is lost.
+//! back while one hides the other may swap tracks. An object seen at fewer than two frames is lost, and so
+//! is one that never moves and that the detector is never sure of.
 
 mod assignment;
+mod coverage;
+mod heading;
 mod motion;
+mod places;
 mod similarity;
+mod state;
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use kerbside_core::detection::{Class, Detection};
+use kerbside_core::detection::Detection;
 use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::BoxInImage;
 use kerbside_core::observation::{Track, TrackId};
 use kerbside_core::time::MediaTime;
 
 use assignment::Assignment;
-use motion::{Motion, Shape};
+use coverage::Coverage;
+use places::Places;
+use state::{Found, State};
 
 /// Detections below this score are ignored; detectors need not report them. ByteTrack uses 0.1, but what
 /// NanoDet says between 0.1 and 0.2 on a street is noise four times out of five.
@@ -49,16 +64,34 @@ pub const LOW_SCORE: f32 = 0.2;
 struct Stage {
     /// The highest cost of a pair.
     gate: f64,
-    /// Whether boxes grow by what is unsure about the prediction.
-    buffered: bool,
+    /// Where the track is looked for.
+    place: Expected,
 }
-const STRONG_TO_CONFIRMED: Stage = Stage { gate: 0.85, buffered: true };
-const STRONG_TO_CANDIDATES: Stage = Stage { gate: 0.7, buffered: true };
-const WEAK_TO_CONFIRMED: Stage = Stage { gate: 0.55, buffered: false };
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// Where it is predicted to be; boxes grow by what is unsure about that.
+    About,
+    /// Where it is predicted to be.
+    There,
+    /// Where it was last detected.
+    LastSeen,
+}
+
+const STRONG_TO_CONFIRMED: Stage = Stage { gate: 0.9, place: Expected::About };
+const STRONG_TO_CANDIDATES: Stage = Stage { gate: 0.7, place: Expected::About };
+const STRONG_TO_LAST_SEEN: Stage = Stage { gate: 0.7, place: Expected::LastSeen };
+const WEAK_TO_CONFIRMED: Stage = Stage { gate: 0.45, place: Expected::There };
 /// A weak detection continues a track that the frame before had, or that was found this short time ago.
 const WEAK_GAP: Duration = Duration::from_millis(500);
 /// A candidate that overlaps a confirmed track of a like class by more is the same object seen twice.
 const SAME_OBJECT_IOU: f32 = 0.8;
+
+/// A detection that overlaps a moving track by more may be a second view of it.
+const CLAIMED_IOU: f32 = 0.3;
+
+/// A detection of which better ones cover this share is no evidence for a further object.
+const COVERED_SHARE: f32 = 0.8;
 
 /// How a [`Tracker`] decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,7 +125,7 @@ impl TrackerSettings {
         confirm_after: Duration::from_millis(60),
         candidate_patience: Duration::from_millis(1100),
         lost_patience: Duration::from_millis(1500),
-        weak_patience: Duration::from_millis(2000),
+        weak_patience: Duration::from_secs(4),
     };
 }
 
@@ -112,39 +145,12 @@ pub struct Tracker {
     states: Vec<State>,
     confirmed: Vec<Track>,
     candidates: Vec<Track>,
+    places: Places,
     // Of one frame, kept for their memory:
     found: Vec<Found>,
     rows: Vec<usize>,
     columns: Vec<usize>,
     assignment: Assignment,
-}
-
-/// A detection of this frame.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    detection: Detection,
-    shape: Shape,
-    taken: bool,
-}
-
-/// A track and what is known of it.
-#[derive(Clone, Copy, Debug)]
-struct State {
-    track: Track,
-    motion: Motion,
-    confirmed: bool,
-    /// The sum of the scores of its strong detections.
-    evidence: f32,
-    last_hit: MediaTime,
-    /// The last detection that was not weak.
-    last_strong: MediaTime,
-    /// Frames with a detection that was not weak.
-    strong_frames: u32,
-    /// Frames since its first detection, that one included.
-    frames: u32,
-    /// Whether the frame before this one had a detection of it.
-    was_detected: bool,
-    votes: [f32; Class::ALL.len()],
 }
 
 impl Tracker {
@@ -157,6 +163,7 @@ impl Tracker {
             states: Vec::new(),
             confirmed: Vec::new(),
             candidates: Vec::new(),
+            places: Places::default(),
             found: Vec::new(),
             rows: Vec::new(),
             columns: Vec::new(),
@@ -168,26 +175,34 @@ impl Tracker {
     ///
     /// Boxes that are empty or not finite, and scores below both [`LOW_SCORE`] and `min_score`, are left out.
     pub fn update(&mut self, at: MediaTime, picture: PictureSize, detections: &[Detection]) {
+        let mut step = Duration::ZERO;
         if let Some((before, picture_before)) = self.last_update {
-            let gap = at.since(before);
-            if gap > self.settings.lost_patience || picture.aspect() != picture_before.aspect() {
+            step = at.since(before);
+            if picture.aspect() != picture_before.aspect() {
+                self.interrupt();
+                self.places = Places::default();
+            } else if step > self.settings.lost_patience {
                 self.interrupt();
             } else {
-                self.predict(gap);
+                self.states.iter_mut().for_each(|state| state.predict(step));
             }
         }
         self.last_update = Some((at, picture));
         let aspect = f64::from(picture.aspect());
+        self.places.pass(step);
         self.collect(detections, aspect);
         let TrackerSettings { min_score, weak_patience, .. } = self.settings;
         let strong = |found: &Found| found.detection.score >= min_score;
-        self.assign(at, STRONG_TO_CONFIRMED, |state| state.confirmed, strong);
+        let real = |found: &Found| strong(found) && found.is_evidence();
+        self.assign(at, STRONG_TO_CONFIRMED, |state| state.confirmed, real);
         self.assign(at, STRONG_TO_CANDIDATES, |state| !state.confirmed, strong);
+        self.assign(at, STRONG_TO_LAST_SEEN, |state| state.confirmed, real);
         let backed = |state: &State| at.since(state.last_strong) <= weak_patience;
         let fresh = |state: &State| state.was_detected || at.since(state.last_hit) <= WEAK_GAP;
         let open_to_weak = |state: &State| state.confirmed && backed(state) && fresh(state);
-        self.assign(at, WEAK_TO_CONFIRMED, open_to_weak, |found| !strong(found));
-        self.end(at);
+        self.assign(at, WEAK_TO_CONFIRMED, open_to_weak, |found| !found.explained);
+        self.learn(step, aspect);
+        self.states.retain_mut(|state| state.track.detected || state.miss(at, aspect, &self.settings));
         self.begin(at);
         self.confirm(at);
         self.show(aspect);
@@ -213,34 +228,42 @@ impl Tracker {
         self.last_update = None;
     }
 
-    fn predict(&mut self, gap: Duration) {
-        for state in &mut self.states {
-            state.was_detected = state.track.detected;
-            state.track.detected = false;
-            state.motion.predict(gap.as_secs_f64());
-            state.frames += 1;
-        }
-    }
-
     /// Sorts the usable detections, so that nothing below depends on the order they came in.
     fn collect(&mut self, detections: &[Detection], aspect: f64) {
-        let lowest = LOW_SCORE.min(self.settings.min_score);
+        let min_score = self.settings.min_score;
+        let lowest = LOW_SCORE.min(min_score);
         self.found.clear();
-        self.found.extend(detections.iter().filter(|detection| is_usable(detection, lowest)).map(|&detection| {
-            Found { detection, shape: Shape::new(&detection.box_in_image, aspect), taken: false }
+        let usable = detections.iter().filter(|detection| is_usable(detection, lowest));
+        self.found.extend(usable.map(|&detection| Found {
+            explained: self.places.explain(&detection, min_score),
+            ..Found::new(detection, aspect)
         }));
         self.found.sort_unstable_by(|a, b| by_score_and_place(&a.detection, &b.detection));
+        self.cover();
+    }
+
+    /// Marks the detections that better ones of their class make up.
+    fn cover(&mut self) {
+        for index in 1..self.found.len() {
+            let (better, rest) = self.found.split_at_mut(index);
+            let Found { detection: Detection { class, box_in_image, .. }, covered, .. } = &mut rest[0];
+            let mut coverage = Coverage::default();
+            for other in better.iter().filter(|other| other.detection.class == *class) {
+                coverage.add(box_in_image, &other.detection.box_in_image);
+            }
+            *covered = coverage.share() >= COVERED_SHARE;
+        }
     }
 
     /// Assigns the detections that are `eligible` and free to the tracks that are `wanted` and without one.
     fn assign(
         &mut self,
         at: MediaTime,
-        Stage { gate, buffered }: Stage,
+        Stage { gate, place }: Stage,
         wanted: impl Fn(&State) -> bool,
         eligible: impl Fn(&Found) -> bool,
     ) {
-        let Self { states, found, rows, columns, assignment, settings, .. } = self;
+        let Self { states, found, rows, columns, assignment, settings, last_update, .. } = self;
         rows.clear();
         rows.extend((0..states.len()).filter(|&index| !states[index].track.detected && wanted(&states[index])));
         columns.clear();
@@ -249,14 +272,21 @@ impl Tracker {
             return;
         }
         assignment.reset(rows.len(), columns.len());
+        let aspect = last_update.map_or(1.0, |(_, picture)| f64::from(picture.aspect()));
         for (row, &state) in rows.iter().enumerate() {
-            let State { track, motion, .. } = &states[state];
-            let predicted = motion.shape();
-            let doubt = if buffered { motion.uncertainty() } else { (0.0, 0.0) };
+            let State { track, motion, heading, .. } = &states[state];
+            let (expected, doubt) = match place {
+                Expected::About => (motion.shape(), motion.uncertainty()),
+                Expected::There => (motion.shape(), (0.0, 0.0)),
+                Expected::LastSeen => (*motion.seen(), (0.0, 0.0)),
+            };
+            let expected = expected.visible(aspect);
             for (column, &index) in columns.iter().enumerate() {
                 let Found { detection, shape, .. } = &found[index];
                 let cost = similarity::class_cost(track.class, detection.class)
-                    .and_then(|change| Some(similarity::cost(&predicted, doubt, shape)? + change));
+                    .and_then(|change| Some(similarity::cost(&expected, doubt, shape)? + change))
+                    .filter(|cost| *cost < gate)
+                    .map(|cost| cost + heading.cost(shape));
                 if let Some(cost) = cost.filter(|cost| *cost < gate) {
                     assignment.allow(row, column, cost);
                 }
@@ -265,59 +295,43 @@ impl Tracker {
         for (row, column) in assignment.solve(gate) {
             let found = &mut found[columns[column]];
             found.taken = true;
-            states[rows[row]].hit(at, &found.detection, &found.shape, settings.min_score);
+            states[rows[row]].hit(at, found, settings.min_score);
         }
     }
 
-    /// Ends the tracks that have waited too long, and those that have left the picture.
-    fn end(&mut self, at: MediaTime) {
-        let Self { settings, states, last_update, .. } = self;
-        let aspect = last_update.map_or(1.0, |(_, picture)| f64::from(picture.aspect()));
-        states.retain_mut(|state| {
-            if state.track.detected {
-                return true;
+    /// Teaches the places what no moving object accounts for, not even as a second view of it.
+    fn learn(&mut self, step: Duration, aspect: f64) {
+        let Self { states, found, places, .. } = self;
+        let claimed = |box_in_image: &BoxInImage| {
+            states.iter().any(|state| {
+                state.confirmed && state.moved && state.box_now(aspect).iou(box_in_image) > CLAIMED_IOU
+            })
+        };
+        for found in found.iter().filter(|found| !found.taken && !claimed(&found.detection.box_in_image)) {
+            places.learn(&found.detection, step);
+        }
+        for state in states.iter().filter(|state| state.track.detected && !state.moved) {
+            let Track { class, score, box_in_image, .. } = state.track;
+            if !claimed(&box_in_image) {
+                places.learn(&Detection { class, score, box_in_image }, step);
             }
-            state.motion.hold_size();
-            let patience = if state.confirmed { settings.lost_patience } else { settings.candidate_patience };
-            let Shape { x, y, .. } = state.motion.shape();
-            at.since(state.last_hit) <= patience && (0.0..=aspect).contains(&x) && (0.0..=1.0).contains(&y)
-        });
+        }
     }
 
     /// Begins a candidate for each strong detection that no track took.
     fn begin(&mut self, at: MediaTime) {
         let Self { settings, states, found, next_id, .. } = self;
         for found in found.iter().filter(|found| !found.taken && found.detection.score >= settings.min_score) {
-            let Detection { class, score, box_in_image } = found.detection;
-            let id = TrackId(*next_id);
+            states.push(State::begin(TrackId(*next_id), at, found));
             *next_id += 1;
-            let mut votes = [0.0; Class::ALL.len()];
-            votes[class.index()] = score;
-            states.push(State {
-                track: Track { id, class, score, box_in_image, detected: true, since: at },
-                motion: Motion::new(&found.shape, class),
-                confirmed: false,
-                evidence: score,
-                last_hit: at,
-                last_strong: at,
-                strong_frames: 1,
-                frames: 1,
-                was_detected: false,
-                votes,
-            });
         }
     }
 
     /// Confirms the candidates with enough evidence that are not a second view of a confirmed object.
     fn confirm(&mut self, at: MediaTime) {
-        let TrackerSettings { confirm_evidence, confirm_share, confirm_after, .. } = self.settings;
         for index in 0..self.states.len() {
             let candidate = &self.states[index];
-            let certain = candidate.strong_frames >= 2
-                && candidate.evidence >= confirm_evidence
-                && candidate.strong_frames as f32 >= confirm_share * candidate.frames as f32
-                && at.since(candidate.track.since) >= confirm_after;
-            if candidate.confirmed || !candidate.track.detected || !certain {
+            if candidate.confirmed || !candidate.track.detected || !candidate.is_certain(at, &self.settings) {
                 continue;
             }
             let seen_twice = self.states.iter().any(|other| {
@@ -335,36 +349,10 @@ impl Tracker {
         self.candidates.clear();
         for state in &mut self.states {
             if !state.track.detected {
-                state.track.box_in_image = state.motion.shape().in_image(aspect);
+                state.track.box_in_image = state.box_now(aspect);
             }
             if state.confirmed { &mut self.confirmed } else { &mut self.candidates }.push(state.track);
         }
-    }
-}
-
-impl State {
-    fn hit(&mut self, at: MediaTime, detection: &Detection, shape: &Shape, min_score: f32) {
-        let Detection { class, score, box_in_image } = *detection;
-        self.motion.correct(shape);
-        if score >= min_score {
-            self.evidence += score;
-            self.last_strong = at;
-            self.strong_frames += 1;
-        }
-        self.last_hit = at;
-        self.votes[class.index()] += score;
-        self.track = Track { class: self.elected(), score, box_in_image, detected: true, ..self.track };
-    }
-
-    /// The class with the most votes; of equal ones the first in [`Class::ALL`].
-    fn elected(&self) -> Class {
-        let mut best = self.track.class;
-        for class in Class::ALL {
-            if self.votes[class.index()] > self.votes[best.index()] {
-                best = class;
-            }
-        }
-        best
     }
 }
 

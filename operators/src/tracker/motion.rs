@@ -9,6 +9,15 @@
 //! uses, the filter over all eight numbers falls apart into these four of two numbers, exactly.
 //! The process noise is that of white acceleration over continuous time, so one step of 0.5 s and five of
 //! 0.1 s without a detection end in the same prediction and the same uncertainty.
+//!
+//! After a gap the filter is not corrected by one jump, which would leave it with a velocity from before
+//! the gap and a wrong one after: it goes back to the last detection and is led along the straight way to
+//! the new one, as if there had been detections (observation-centric re-update, OC-SORT, Cao et al., CVPR
+//! 2023). The steps of that way are times, not frames.
+//!
+//! A box that the picture's border cuts says where its free sides are and no more: the hidden part is
+//! completed from the size that the object had before, so that an object which leaves does not seem to
+//! shrink and stop.
 
 use kerbside_core::detection::Class;
 use kerbside_core::geometry::BoxInImage;
@@ -22,6 +31,11 @@ const ACCELERATION_DENSITY: f64 = 1.0;
 const GROWTH_DENSITY: f64 = 0.05;
 /// How fast an object may grow when it is first seen, in sizes per second.
 const INITIAL_GROWTH: f64 = 0.3;
+/// The step of the way along which the filter is led after a gap, and the most steps of it.
+const REUPDATE_STEP_SECS: f64 = 0.1;
+const MOST_REUPDATES: f64 = 16.0;
+/// A side of a box that is this close to the picture's border may be cut by it, in picture heights.
+const BORDER: f64 = 0.008;
 /// The smallest width and height, in picture heights: a prediction never turns inside out.
 const MIN_SIDE: f64 = 1e-4;
 
@@ -97,35 +111,94 @@ impl Shape {
         }
     }
 
+    /// The part of it that lies in the picture; of no size where there is none.
+    pub(super) fn visible(&self, aspect: f64) -> Self {
+        let (left, right) = clip(self.x, self.width, aspect);
+        let (top, bottom) = clip(self.y, self.height, 1.0);
+        Self {
+            x: (left + right) / 2.0,
+            y: (top + bottom) / 2.0,
+            width: (right - left).max(MIN_SIDE),
+            height: (bottom - top).max(MIN_SIDE),
+        }
+    }
+
+    /// Which of its sides the picture's border may cut.
+    pub(super) fn cut(&self, aspect: f64) -> Cut {
+        Cut {
+            left: self.x - self.width / 2.0 < BORDER,
+            right: self.x + self.width / 2.0 > aspect - BORDER,
+            top: self.y - self.height / 2.0 < BORDER,
+            bottom: self.y + self.height / 2.0 > 1.0 - BORDER,
+        }
+    }
+
+    /// The point at `share` (0..1) of the straight way to `other`, with a size between both.
+    fn towards(&self, other: &Self, share: f64) -> Self {
+        let between = |a: f64, b: f64| a + share * (b - a);
+        Self {
+            x: between(self.x, other.x),
+            y: between(self.y, other.y),
+            width: between(self.width, other.width),
+            height: between(self.height, other.height),
+        }
+    }
+
     /// The square root of the area.
     pub(super) fn size(&self) -> f64 {
         (self.width * self.height).sqrt()
     }
 }
 
+/// The sides of a box that the picture's border may cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) left: bool,
+    pub(super) right: bool,
+    pub(super) top: bool,
+    pub(super) bottom: bool,
+}
+
+/// Where an interval, given by middle and length, begins and ends within 0..`end`.
+fn clip(middle: f64, length: f64, end: f64) -> (f64, f64) {
+    ((middle - length / 2.0).clamp(0.0, end), (middle + length / 2.0).clamp(0.0, end))
+}
+
+/// Completes an interval of which one end may be cut, where it was known to be longer.
+fn complete(middle: f64, length: f64, known: f64, (low_cut, high_cut): (bool, bool)) -> (f64, f64) {
+    let hidden = known - length;
+    match (low_cut, high_cut) {
+        (true, false) if hidden > 0.0 => (middle - hidden / 2.0, known),
+        (false, true) if hidden > 0.0 => (middle + hidden / 2.0, known),
+        (true, true) if hidden > 0.0 => (middle, known),
+        _ => (middle, length),
+    }
+}
+
 /// The filter of one track.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Motion {
+    axes: Axes,
+    /// The filter as it was after the last detection, and that detection, completed.
+    axes_then: Axes,
+    seen: Shape,
+    /// Which sides of that detection the border cut.
+    cut: Cut,
+    /// How long ago that was, and whether a frame without a detection lies between.
+    unseen_secs: f64,
+    missed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Axes {
     x: Axis,
     y: Axis,
     width: Axis,
     height: Axis,
 }
 
-impl Motion {
-    /// A box seen for the first time: it may go anywhere at the speeds usual for its class.
-    pub(super) fn new(shape: &Shape, class: Class) -> Self {
-        let size = shape.size();
-        let (noise, speed) = (DETECTION_NOISE * size, initial_speed(class) * size);
-        Self {
-            x: Axis::new(shape.x, noise, speed),
-            y: Axis::new(shape.y, noise, speed),
-            width: Axis::new(shape.width, noise, INITIAL_GROWTH * size),
-            height: Axis::new(shape.height, noise, INITIAL_GROWTH * size),
-        }
-    }
-
-    pub(super) fn predict(&mut self, seconds: f64) {
+impl Axes {
+    fn predict(&mut self, seconds: f64) {
         let square = self.shape().size().powi(2);
         self.x.predict(seconds, ACCELERATION_DENSITY * square);
         self.y.predict(seconds, ACCELERATION_DENSITY * square);
@@ -133,21 +206,15 @@ impl Motion {
         self.height.predict(seconds, GROWTH_DENSITY * square);
     }
 
-    pub(super) fn correct(&mut self, shape: &Shape) {
-        let noise = DETECTION_NOISE * self.shape().size();
+    fn correct(&mut self, shape: &Shape, doubt: f64) {
+        let noise = doubt * DETECTION_NOISE * self.shape().size();
         self.x.correct(shape.x, noise);
         self.y.correct(shape.y, noise);
         self.width.correct(shape.width, noise);
         self.height.correct(shape.height, noise);
     }
 
-    /// Nothing was detected: the size stays as it is, since growth goes wrong fastest (as in ByteTrack).
-    pub(super) fn hold_size(&mut self) {
-        self.width.rate = 0.0;
-        self.height.rate = 0.0;
-    }
-
-    pub(super) fn shape(&self) -> Shape {
+    fn shape(&self) -> Shape {
         Shape {
             x: self.x.value,
             y: self.y.value,
@@ -155,10 +222,73 @@ impl Motion {
             height: self.height.value.max(MIN_SIDE),
         }
     }
+}
+
+impl Motion {
+    /// A box seen for the first time: it may go anywhere at the speeds usual for its class.
+    pub(super) fn new(shape: &Shape, cut: Cut, class: Class) -> Self {
+        let size = shape.size();
+        let (noise, speed) = (DETECTION_NOISE * size, initial_speed(class) * size);
+        let axes = Axes {
+            x: Axis::new(shape.x, noise, speed),
+            y: Axis::new(shape.y, noise, speed),
+            width: Axis::new(shape.width, noise, INITIAL_GROWTH * size),
+            height: Axis::new(shape.height, noise, INITIAL_GROWTH * size),
+        };
+        Self { axes, axes_then: axes, seen: *shape, cut, unseen_secs: 0.0, missed: false }
+    }
+
+    pub(super) fn predict(&mut self, seconds: f64) {
+        self.axes.predict(seconds);
+        self.unseen_secs += seconds;
+    }
+
+    /// Takes in a detection; `doubt` is how many times noisier than usual it is.
+    pub(super) fn correct(&mut self, shape: &Shape, cut: Cut, doubt: f64) {
+        let known = self.axes.shape();
+        let (x, width) = complete(shape.x, shape.width, known.width, (cut.left, cut.right));
+        let (y, height) = complete(shape.y, shape.height, known.height, (cut.top, cut.bottom));
+        let shape = Shape { x, y, width, height };
+        if self.missed {
+            let steps = (self.unseen_secs / REUPDATE_STEP_SECS).ceil().clamp(1.0, MOST_REUPDATES);
+            self.axes = self.axes_then;
+            for step in 1..=steps as u32 {
+                self.axes.predict(self.unseen_secs / steps);
+                self.axes.correct(&self.seen.towards(&shape, f64::from(step) / steps), doubt);
+            }
+        } else {
+            self.axes.correct(&shape, doubt);
+        }
+        *self = Self { axes: self.axes, axes_then: self.axes, seen: shape, cut, unseen_secs: 0.0, missed: false };
+    }
+
+    /// This frame has no detection of it: the size stays as it is, since growth goes wrong fastest (as in ByteTrack).
+    pub(super) fn miss(&mut self) {
+        self.axes.width.rate = 0.0;
+        self.axes.height.rate = 0.0;
+        self.missed = true;
+    }
+
+    /// The last detection, completed where the border cut it.
+    pub(super) fn seen(&self) -> &Shape {
+        &self.seen
+    }
+
+    /// Whether the border cut the last detection on the side to which the object moves.
+    pub(super) fn is_leaving(&self) -> bool {
+        let Axes { x, y, .. } = &self.axes;
+        let Cut { left, right, top, bottom } = self.cut;
+        (left && x.rate < 0.0) || (right && x.rate > 0.0) || (top && y.rate < 0.0) || (bottom && y.rate > 0.0)
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.axes.shape()
+    }
 
     /// Standard deviation of the predicted centre in x and in y, in picture heights.
     pub(super) fn uncertainty(&self) -> (f64, f64) {
-        (self.x.value_variance.max(0.0).sqrt(), self.y.value_variance.max(0.0).sqrt())
+        let Axes { x, y, .. } = &self.axes;
+        (x.value_variance.max(0.0).sqrt(), y.value_variance.max(0.0).sqrt())
     }
 }
 
@@ -180,18 +310,18 @@ mod tests {
 
     #[test]
     fn steps_without_detections_add_up_at_any_frame_rate() {
-        let mut whole = Motion::new(&START, Class::Person);
-        whole.x.rate = 0.2;
+        let mut whole = Motion::new(&START, Cut::default(), Class::Person);
+        whole.axes.x.rate = 0.2;
         let mut pieces = whole;
         whole.predict(0.5);
         for _ in 0..15 {
             pieces.predict(0.5 / 15.0);
         }
         let pairs = [
-            (whole.x.value, pieces.x.value),
-            (whole.x.value_variance, pieces.x.value_variance),
-            (whole.x.covariance, pieces.x.covariance),
-            (whole.x.rate_variance, pieces.x.rate_variance),
+            (whole.axes.x.value, pieces.axes.x.value),
+            (whole.axes.x.value_variance, pieces.axes.x.value_variance),
+            (whole.axes.x.covariance, pieces.axes.x.covariance),
+            (whole.axes.x.rate_variance, pieces.axes.x.rate_variance),
         ];
         for (one, many) in pairs {
             assert!((one / many - 1.0).abs() < 1e-9, "{one} and {many}");
@@ -201,14 +331,18 @@ mod tests {
     #[test]
     fn a_steady_walk_is_learned_at_2_and_at_30_frames_per_second() {
         for fps in [2.0, 5.0, 10.0, 30.0] {
-            let mut motion = Motion::new(&START, Class::Person);
+            let mut motion = Motion::new(&START, Cut::default(), Class::Person);
             let speed = 0.08;
             for frame in 1..=(3.0 * fps) as u32 {
                 motion.predict(1.0 / fps);
-                motion.correct(&Shape { x: START.x + speed * f64::from(frame) / fps, ..START });
+                motion.correct(
+                    &Shape { x: START.x + speed * f64::from(frame) / fps, ..START },
+                    Cut::default(),
+                    1.0,
+                );
             }
-            assert!((motion.x.rate / speed - 1.0).abs() < 0.02, "{fps} fps: {}", motion.x.rate);
-            assert!(motion.y.rate.abs() < 1e-9);
+            assert!((motion.axes.x.rate / speed - 1.0).abs() < 0.02, "{fps} fps: {}", motion.axes.x.rate);
+            assert!(motion.axes.y.rate.abs() < 1e-9);
         }
     }
 

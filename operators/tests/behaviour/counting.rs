@@ -5,7 +5,7 @@ use std::time::Duration;
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Direction, Finding, FindingKind, Findings};
 use kerbside_core::geometry::BoxInImage;
-use kerbside_core::observation::{Track, TrackId};
+use kerbside_core::observation::{Observation, Track, TrackId};
 use kerbside_core::time::MediaTime;
 use proptest::prelude::*;
 
@@ -29,19 +29,21 @@ const HEIGHT: f32 = 0.2;
 
 /// A track whose foot is at each of `feet` in turn, 10 times a second; `None` is a frame that misses it.
 fn walk(feet: &[Option<(f32, f32)>]) -> Vec<(MediaTime, Vec<Track>)> {
+    let at = |(x, y): (f32, f32)| BoxInImage { left: x - 0.04, top: y - HEIGHT, right: x + 0.04, bottom: y };
     let mut last = (0.5, 0.5);
+    let first_box = at(feet.iter().flatten().next().copied().unwrap_or(last));
     feet.iter()
         .enumerate()
         .map(|(index, foot)| {
             last = foot.unwrap_or(last);
-            let (x, y) = last;
             let track = Track {
                 id: TrackId(7),
                 class: Class::Person,
                 score: 0.8,
-                box_in_image: BoxInImage { left: x - 0.04, top: y - HEIGHT, right: x + 0.04, bottom: y },
+                box_in_image: at(last),
                 detected: foot.is_some(),
                 since: MediaTime::ZERO,
+                first_box,
             };
             (MediaTime::from_millis(100 * index as u64), vec![track])
         })
@@ -108,6 +110,30 @@ fn who_crosses_while_the_picture_cannot_be_trusted_is_not_counted_later() {
         operator.observe(&observation, &mut findings);
     }
     assert_eq!(findings.as_slice(), []);
+}
+
+#[test]
+fn who_crossed_before_the_track_was_confirmed_is_counted_when_it_is() {
+    let mut tracks = walk(&[Some((0.5, 0.5)), Some((0.5, 0.7)), Some((0.5, 0.8))]);
+    assert_eq!(crossings(operate(&mut *only(LINE).operator, &tracks[1..]).as_slice()), (1, 0));
+    // Not where the first detection is older than a frame that could not be trusted.
+    let mut operator = only(LINE).operator;
+    let mut findings = Findings::new();
+    let empty = Observation { trusted: false, ..observation(tracks[1].0, None, &[]) };
+    operator.observe(&empty, &mut findings);
+    operator.observe(&observation(tracks[2].0, None, &tracks[2].1), &mut findings);
+    assert_eq!(crossings(findings.as_slice()), (0, 0));
+    // And only once.
+    tracks.remove(0);
+    let again = [tracks.clone(), tracks].concat();
+    assert_eq!(crossings(operate(&mut *only(LINE).operator, &again).as_slice()), (1, 0));
+}
+
+#[test]
+fn at_2_fps_who_crosses_between_the_first_two_detections_is_counted() {
+    // First seen at 0.53 above the line at 0.6, then at 0.68 below it.
+    let runner = Actor { speed: 0.3, ..Actor::person(0.0, &[(0.5, 0.53), (0.5, 0.95)]) };
+    assert_eq!(count(&film(&[runner], Detector::PERFECT, 2.0, 3.0, 1)), (1, 0));
 }
 
 proptest! {

@@ -24,6 +24,9 @@ pub struct Track {
     pub detected: bool,
     /// When its first detection was.
     pub since: MediaTime,
+    /// Its first detection. It is older than the first observation that shows the track, since a track is
+    /// confirmed some time after it begins.
+    pub first_box: BoxInImage,
 }
 
 /// Statistics of the whole picture's luma (8 bit, 0 black to 255 white).
