@@ -13,8 +13,11 @@ pub mod measure_occupancy;
 pub mod tracker;
 
 mod course;
+mod crossing;
 mod options;
 mod per_track;
+mod seen;
+mod zone;
 
 use kerbside_core::operator::OperatorSpec;
 
@@ -32,7 +35,8 @@ mod tests {
     use std::path::Path;
 
     /// Source files that are no operators.
-    const HELPERS: [&str; 5] = ["course.rs", "lib.rs", "options.rs", "per_track.rs", "tracker"];
+    const HELPERS: [&str; 8] =
+        ["course.rs", "crossing.rs", "lib.rs", "options.rs", "per_track.rs", "seen.rs", "tracker", "zone.rs"];
 
     #[test]
     fn every_operator_file_has_its_row_in_the_sorted_table() {
