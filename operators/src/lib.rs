@@ -9,12 +9,18 @@
 #![forbid(unsafe_code)]
 
 pub mod count_line;
+pub mod count_turns;
+pub mod measure_dwell;
+pub mod measure_headway;
 pub mod measure_occupancy;
+pub mod measure_queue;
+pub mod measure_speed;
 pub mod tracker;
 
 mod course;
 mod crossing;
 mod options;
+mod pace;
 mod per_track;
 mod seen;
 mod zone;
@@ -22,7 +28,15 @@ mod zone;
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] = &[
+    count_line::SPEC,
+    count_turns::SPEC,
+    measure_dwell::SPEC,
+    measure_headway::SPEC,
+    measure_occupancy::SPEC,
+    measure_queue::SPEC,
+    measure_speed::SPEC,
+];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {
@@ -35,8 +49,17 @@ mod tests {
     use std::path::Path;
 
     /// Source files that are no operators.
-    const HELPERS: [&str; 8] =
-        ["course.rs", "crossing.rs", "lib.rs", "options.rs", "per_track.rs", "seen.rs", "tracker", "zone.rs"];
+    const HELPERS: [&str; 9] = [
+        "course.rs",
+        "crossing.rs",
+        "lib.rs",
+        "options.rs",
+        "pace.rs",
+        "per_track.rs",
+        "seen.rs",
+        "tracker",
+        "zone.rs",
+    ];
 
     #[test]
     fn every_operator_file_has_its_row_in_the_sorted_table() {
