@@ -9,19 +9,37 @@
 #![forbid(unsafe_code)]
 
 pub mod count_line;
+pub mod count_turns;
 pub mod detect_unusual_flow;
+pub mod measure_dwell;
+pub mod measure_headway;
 pub mod measure_occupancy;
+pub mod measure_queue;
+pub mod measure_speed;
 pub mod seasonal;
 pub mod tracker;
 
 mod course;
+mod crossing;
 mod options;
+mod pace;
 mod per_track;
+mod seen;
+mod zone;
 
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, detect_unusual_flow::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] = &[
+    count_line::SPEC,
+    count_turns::SPEC,
+    detect_unusual_flow::SPEC,
+    measure_dwell::SPEC,
+    measure_headway::SPEC,
+    measure_occupancy::SPEC,
+    measure_queue::SPEC,
+    measure_speed::SPEC,
+];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {

@@ -3,17 +3,26 @@
 //! Each reader reports every problem it finds and answers `None` when there was one, so that an operator
 //! reads all of its keys first and then gives up once.
 
+use std::ops::RangeInclusive;
+
 use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::allowed_words;
 use kerbside_core::geometry::{Line, Polygon, SiteId};
 use kerbside_core::ground::Ground;
 use kerbside_core::operator::{OptionDoc, Surroundings};
-use kerbside_core::tree::Reader;
+use kerbside_core::tree::{Field, Reader};
 
 /// The manual's row for `classes`.
 pub(crate) const CLASSES: OptionDoc = OptionDoc {
     name: "classes",
     takes: "a list of classes; default: all that the camera looks for",
+    meaning: "Which classes are measured.",
+};
+
+/// The manual's row for `classes` of an operator for vehicles.
+pub(crate) const VEHICLES: OptionDoc = OptionDoc {
+    name: "classes",
+    takes: "a list of classes; default: all that the camera looks for but people and bicycles",
     meaning: "Which classes are measured.",
 };
 
@@ -33,7 +42,36 @@ pub(crate) fn line(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Optio
 
 /// The required key `zone`.
 pub(crate) fn zone(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<(SiteId, Polygon)> {
-    let field = reader.required("zone")?;
+    zone_named(&reader.required("zone")?, surroundings)
+}
+
+/// A list of different zones, as many as `numbers` allows.
+pub(crate) fn zones(
+    field: &Field<'_>,
+    surroundings: Surroundings<'_>,
+    numbers: RangeInclusive<usize>,
+) -> Option<Vec<(SiteId, Polygon)>> {
+    let items = field.list()?;
+    let mut clean = numbers.contains(&items.len());
+    if !clean {
+        let allowed = format!("{} to {} zones are expected", numbers.start(), numbers.end());
+        field.problem(format!("{} zones are listed", items.len()), allowed);
+    }
+    let mut chosen: Vec<(SiteId, Polygon)> = Vec::with_capacity(items.len());
+    for item in items {
+        match zone_named(&item, surroundings) {
+            Some((site, _)) if chosen.iter().any(|(before, _)| *before == site) => {
+                item.problem("the zone is listed twice", "each zone once");
+                clean = false;
+            }
+            Some(zone) => chosen.push(zone),
+            None => clean = false,
+        }
+    }
+    clean.then_some(chosen)
+}
+
+fn zone_named(field: &Field<'_>, surroundings: Surroundings<'_>) -> Option<(SiteId, Polygon)> {
     let name = field.name()?;
     let found = surroundings.geometry.zone(name);
     if found.is_none() {
@@ -58,9 +96,26 @@ pub(crate) fn ground(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Opt
 
 /// The key `classes`: some of the camera's classes, in the order of [`Class::ALL`].
 pub(crate) fn classes(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
-    let Some(field) = reader.optional(CLASSES.name) else {
-        return Some(surroundings.classes.to_vec());
-    };
+    match reader.optional(CLASSES.name) {
+        Some(field) => chosen_classes(&field, surroundings),
+        None => Some(surroundings.classes.to_vec()),
+    }
+}
+
+/// The key `classes` of an operator for vehicles: where it is missing, the camera's vehicles.
+pub(crate) fn vehicles(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
+    if let Some(field) = reader.optional(VEHICLES.name) {
+        return chosen_classes(&field, surroundings);
+    }
+    let vehicles: Vec<Class> = surroundings.classes.iter().copied().filter(|class| !class.is_personal()).collect();
+    if vehicles.is_empty() {
+        reader.problem("this camera looks for no vehicles", "name the classes that are meant");
+        return None;
+    }
+    Some(vehicles)
+}
+
+fn chosen_classes(field: &Field<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
     let items = field.list()?;
     let names: Vec<&str> = surroundings.classes.iter().map(|class| class.name()).collect();
     if items.is_empty() {

@@ -10,6 +10,7 @@ use kerbside_core::diagnostics::Problems;
 use kerbside_core::finding::Findings;
 use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::{BoxInImage, Geometry, Line, PointInImage, Polygon, Shape, Site};
+use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::observation::{Observation, SceneStatistics};
 use kerbside_core::operator::{Configured, Surroundings};
 use kerbside_core::time::{LocalTime, MediaTime, WallTime};
@@ -41,7 +42,15 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const PICTURE: PictureSize = PictureSize { width: 1280, height: 720 };
-const OPERATORS: &str = "count_line: {line: line}\nmeasure_occupancy: {zone: zone}\n";
+const OPERATORS: &str = "\
+count_line: {line: line}
+count_turns: {zones: [east, zone], settle: 0s, u_turns: true}
+measure_dwell: {zone: zone, grace: 1s}
+measure_headway: {line: line, classes: [person]}
+measure_occupancy: {zone: zone}
+measure_queue: {line: line, zone: zone, classes: [person], standing_below: 30, gap: 50, spillback_at: 5}
+measure_speed: {line: line, classes: [person]}
+";
 
 /// A crowd of 50 that mills about the line; every frame some are missed and some are weak.
 fn crowd(frame: u64, detections: &mut Vec<Detection>) {
@@ -63,8 +72,13 @@ fn operators() -> Vec<Configured> {
     let point = |x, y| PointInImage { x, y };
     let line = Line { from: point(0.0, 0.5), to: point(1.0, 0.55) };
     let corners = vec![point(0.1, 0.1), point(0.9, 0.1), point(0.9, 0.9)];
+    let east = vec![point(0.75, 0.0), point(1.0, 0.0), point(1.0, 0.7)];
+    let corners_in_image = [point(0.0, 0.0), point(1.0, 0.0), point(1.0, 1.0), point(0.0, 1.0)];
+    let metres = [(0.0, 60.0), (40.0, 60.0), (40.0, 0.0), (0.0, 0.0)].map(|(x, y)| PointOnGround { x, y });
+    let ground = Ground::fit(&corners_in_image, &metres).expect("a ground");
     let geometry = Geometry {
         sites: vec![
+            Site { name: "east".to_owned(), shape: Shape::Zone(Polygon { corners: east }) },
             Site { name: "line".to_owned(), shape: Shape::Line(line) },
             Site { name: "zone".to_owned(), shape: Shape::Zone(Polygon { corners }) },
         ],
@@ -72,7 +86,7 @@ fn operators() -> Vec<Configured> {
     let problems = Problems::in_file("operators.yaml");
     let value = yaml::parse(OPERATORS, &problems).expect("valid YAML");
     let reader = Reader::root(&value, &problems).expect("a map");
-    let surroundings = Surroundings { geometry: &geometry, ground: None, classes: &[Class::Person] };
+    let surroundings = Surroundings { geometry: &geometry, ground: Some(&ground), classes: &[Class::Person] };
     reader
         .entries()
         .map(|(name, field)| {

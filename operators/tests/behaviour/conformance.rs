@@ -10,7 +10,7 @@ use kerbside_operators::TABLE;
 
 use crate::camera::configure;
 use crate::quality::square;
-use crate::street::{Detector, film, observation, operate, track};
+use crate::street::{Actor, Detector, film, observation, operate, track};
 
 type Tracks = Vec<(MediaTime, Vec<Track>)>;
 
@@ -31,8 +31,13 @@ fn examples() -> Vec<(&'static str, Vec<Configured>)> {
         .collect()
 }
 
+/// Walkers and traffic, and three cars that stand one behind the other.
 fn busy_street() -> Tracks {
-    track(&film(&square(3, 24, 10), Detector::USUAL, 10.0, 60.0, 3))
+    let mut actors = square(3, 24, 10);
+    actors.extend(
+        [0.42, 0.6, 0.78].map(|x| Actor { speed: 0.001, ..Actor::car(0.0, &[(x, 0.52), (x + 0.2, 0.52)]) }),
+    );
+    track(&film(&actors, Detector::USUAL, 10.0, 60.0, 3))
 }
 
 fn run(name: &str, tracks: &Tracks) -> Vec<Finding> {
