@@ -144,6 +144,32 @@ fn what_stands_has_no_speed_and_what_only_enters_has_that_of_its_way() {
 }
 
 #[test]
+fn who_shuffles_over_the_line_has_no_speed() {
+    let shuffles = || -> Drive { Box::new(|secs| (0.7 * secs).min(1.9)) };
+    let text = road("measure_speed: [{line: gate}]");
+    let crosses = text.replace("measure_speed: [{line: gate}]", "count_line: [{line: gate}]");
+    for seed in 0..3 {
+        let car = Vehicle::new(Class::Car, 0.0, (LANE, 22.95), (LANE, 10.0), shuffles());
+        let tracks = drive_by(&[car], Detector::PERFECT, 10.0, 30.0, seed);
+        assert_eq!(operate(&mut *only(&crosses).operator, &tracks).as_slice().len(), 1);
+        assert_eq!(counted(operate(&mut *only(&text).operator, &tracks).as_slice()), []);
+    }
+}
+
+#[test]
+fn a_vehicle_that_the_picture_cuts_off_is_not_slower() {
+    let stretch = written(&[(-5.0, 34.0), (5.0, 34.0), (5.0, 12.0), (-5.0, 12.0)]);
+    let near = "[0, 0.6], [1, 0.6], [1, 1], [0, 1]";
+    let text = road("measure_speed: [{zone: stretch}]").replace(&stretch, near);
+    for fps in RATES {
+        let car = Vehicle::new(Class::Car, 0.0, (LANE, 50.0), (LANE, 1.5), steady(31.5 / 3.6));
+        let tracks = drive_by(&[car], Detector::PERFECT, fps, 12.0, 1);
+        let found = counted(operate(&mut *only(&text).operator, &tracks).as_slice());
+        assert_eq!(found, [(Direction::None, 3)], "{fps} fps");
+    }
+}
+
+#[test]
 fn without_a_ground_or_a_place_the_operator_refuses() {
     let text = "\
 geometry:
