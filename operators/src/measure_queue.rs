@@ -413,3 +413,40 @@ impl Spillback {
         Some(Incident { phase: Phase::End, ..open.told })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The phases that a queue of so many vehicles until each of these seconds leads to, and when.
+    fn phases(levels: &[(u32, u64)]) -> Vec<(Phase, u64, i32)> {
+        let mut spillback = Spillback::default();
+        let mut told = Vec::new();
+        let end = levels.last().map_or(0, |(_, until)| *until);
+        for millis in (0..1000 * end).step_by(100) {
+            let (vehicles, _) = *levels.iter().find(|(_, until)| millis < 1000 * until).unwrap();
+            let queue = Queue { vehicles, metres: 0.0 };
+            let incident = spillback.follow(MediaTime::from_millis(millis), Limit::Vehicles(5.0), queue);
+            told.extend(incident.map(|it| (it.phase, millis / 1000, it.value)));
+        }
+        told
+    }
+
+    #[test]
+    fn a_spillback_bears_short_dips_and_begins_and_ends_late() {
+        use Phase::{Begin, End, Update};
+        type Case = (&'static str, &'static [(u32, u64)], &'static [(Phase, u64, i32)]);
+        let cases: [Case; 7] = [
+            ("too short", &[(9, 9), (0, 40)], &[]),
+            ("long enough", &[(5, 20)], &[(Begin, 10, 5)]),
+            ("a dip while it builds up", &[(6, 5), (4, 6), (6, 20)], &[(Begin, 10, 6)]),
+            ("a longer one", &[(6, 5), (4, 8), (6, 17), (0, 40)], &[]),
+            ("a little shorter for long", &[(5, 12), (4, 60)], &[(Begin, 10, 5), (Update, 20, 4)]),
+            ("much shorter for a while", &[(5, 12), (1, 20), (5, 40)], &[(Begin, 10, 5)]),
+            ("over, and again", &[(5, 12), (1, 23), (7, 60)], &[(Begin, 10, 5), (End, 22, 5), (Begin, 33, 7)]),
+        ];
+        for (name, levels, expected) in cases {
+            assert_eq!(phases(levels), expected, "{name}");
+        }
+    }
+}

@@ -2,14 +2,16 @@
 //! detections of a short film, and what must be found. A new folder is a new case.
 //!
 //! `findings.csv` has one row for each operator, site, class and direction with anything in it, sorted:
-//! crossings as a count, presence in seconds.
+//! crossings and what is counted as a count, presence in seconds, peaks as their highest.
+//! In the column of the direction also stand the bucket of a histogram, the destination of a turn, the measure
+//! of a peak, and the kind and phase of an incident.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use kerbside_core::detection::{Class, Detection};
-use kerbside_core::finding::FindingKind;
+use kerbside_core::finding::{Direction, FindingKind, Measure};
 use kerbside_core::geometry::BoxInImage;
 use kerbside_core::time::MediaTime;
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
@@ -45,29 +47,43 @@ fn findings(folder: &Path) -> String {
             (at, tracker.confirmed().to_vec())
         })
         .collect();
-    let mut sums: BTreeMap<(String, String, Class, &str), f64> = BTreeMap::new();
+    let mut sums: BTreeMap<(String, String, Option<Class>, String), f64> = BTreeMap::new();
     for (name, mut it) in configure(&camera).expect("no problems") {
         for finding in operate(&mut *it.operator, &tracks).as_slice() {
+            let none = || "none".to_owned();
             let (direction, amount) = match finding.kind {
-                FindingKind::Crossing { direction } => (direction.name(), 1.0),
-                FindingKind::Presence { lasted } => ("none", lasted.as_secs_f64()),
-                FindingKind::Counted { direction, .. } => (direction.name(), 1.0),
-                FindingKind::Turn { .. } | FindingKind::Incident(_) => ("none", 1.0),
-                FindingKind::Peak { amount, .. } => ("none", f64::from(amount)),
+                FindingKind::Crossing { direction } => (direction.name().to_owned(), 1.0),
+                FindingKind::Presence { lasted } => (none(), lasted.as_secs_f64()),
+                FindingKind::Counted { measure, direction, bucket } => (detail(measure, direction, bucket), 1.0),
+                FindingKind::Turn { toward } => (format!("to {}", site_name(&camera, toward)), 1.0),
+                FindingKind::Incident(incident) => {
+                    (format!("{} {}", incident.kind.name(), incident.phase.name()), 1.0)
+                }
+                FindingKind::Peak { measure, amount } => (measure.name().to_owned(), f64::from(amount)),
                 FindingKind::Level { permille, lasted, .. } => {
-                    ("none", f64::from(permille) * lasted.as_secs_f64())
+                    (none(), f64::from(permille) * lasted.as_secs_f64())
                 }
             };
-            let key = (name.clone(), site_name(&camera, finding.site), finding.class.expect("a class"), direction);
-            *sums.entry(key).or_default() += amount;
+            let key = (name.clone(), site_name(&camera, finding.site), finding.class, direction);
+            let sum = sums.entry(key).or_default();
+            *sum = if matches!(finding.kind, FindingKind::Peak { .. }) { sum.max(amount) } else { *sum + amount };
         }
     }
     let mut out = String::from("operator,site,class,direction,amount\n");
     for ((operator, site, class, direction), amount) in sums {
         let amount = (amount * 10.0).round() / 10.0;
-        out += &format!("{operator},{site},{},{direction},{amount}\n", class.name());
+        out += &format!("{operator},{site},{},{direction},{amount}\n", class.map_or("all", Class::name));
     }
     out
+}
+
+/// The direction, and of a histogram the lower edge of the bucket: `forward from 50`.
+fn detail(measure: Measure, direction: Direction, bucket: u8) -> String {
+    if measure.edges().is_empty() {
+        return direction.name().to_owned();
+    }
+    let edge = bucket.checked_sub(1).map_or(0, |place| measure.edges()[usize::from(place)]);
+    format!("{} from {edge}", direction.name())
 }
 
 #[test]

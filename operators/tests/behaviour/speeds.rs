@@ -10,13 +10,16 @@ use crate::street::{Detector, operate};
 const RATES: [f64; 3] = [5.0, 10.0, 25.0];
 const LANE: f64 = 2.0;
 
-/// One operator over a road that runs away from the camera: a gate at 22 m, a zone from 12 m to 34 m.
+/// One operator over a road that runs away from the camera: a gate at 22 m, a zone from 12 m to 34 m; and a line
+/// on a road across at 20 m.
 fn road(operator: &str) -> String {
     format!(
-        "geometry:\n  lines: {{gate: {{from: {}, to: {}}}}}\n  zones: {{stretch: {{polygon: [{}]}}}}\n  ground: {}\n\
+        "geometry:\n  lines:\n    gate: {{from: {}, to: {}}}\n    across: {{from: {}, to: {}}}\n  zones: {{stretch: {{polygon: [{}]}}}}\n  ground: {}\n\
          operators:\n  {operator}\n",
         written(&[(6.0, 22.0)]),
         written(&[(-6.0, 22.0)]),
+        written(&[(0.0, 14.0)]),
+        written(&[(0.0, 32.0)]),
         written(&[(-5.0, 34.0), (5.0, 34.0), (5.0, 12.0), (-5.0, 12.0)]),
         ground(),
     )
@@ -33,13 +36,17 @@ fn counted(findings: &[Finding]) -> Vec<(Direction, u8)> {
         .collect()
 }
 
-/// Cars one after the other, six seconds apart, that come and go in turn.
-fn traffic(class: Class, number: usize, drive: impl Fn() -> Drive) -> Vec<Vehicle> {
+type Way = ((f64, f64), (f64, f64));
+/// Toward the camera and away from it, and past it on a road across.
+const ALONG: [Way; 2] = [((LANE, 55.0), (LANE, 7.0)), ((-LANE, 9.0), (-LANE, 60.0))];
+const ACROSS: [Way; 2] = [((-20.0, 20.0), (20.0, 20.0)), ((20.0, 24.0), (-20.0, 24.0))];
+
+/// Vehicles one after the other, six seconds apart, on both ways in turn.
+fn traffic(class: Class, ways: [Way; 2], number: usize, drive: impl Fn() -> Drive) -> Vec<Vehicle> {
     (0..number)
         .map(|index| {
             let begin = 6.0 * index as f64;
-            let (from, to) =
-                if index % 2 == 0 { ((LANE, 55.0), (LANE, 7.0)) } else { ((-LANE, 9.0), (-LANE, 60.0)) };
+            let (from, to) = ways[index % 2];
             Vehicle::new(class, begin, from, to, drive())
         })
         .collect()
@@ -49,14 +56,14 @@ fn traffic(class: Class, number: usize, drive: impl Fn() -> Drive) -> Vec<Vehicl
 ///
 /// Released speeds are buckets, so vehicles drive a little faster than a bucket's edge, and others a little
 /// slower: who ends up on the edge's other side has a larger error.
-fn share_wrong(text: &str, class: Class, edge_kmh: f64, error: f64, fps: f64, detector: Detector) -> (f64, f64) {
+fn share_wrong(text: &str, ways: [Way; 2], class: Class, edge_kmh: f64, error: f64, fps: f64) -> (f64, f64) {
     const NUMBER: usize = 20;
     let (mut measured, mut total, mut wrong) = (0, 0, [0.0; 2]);
     for seed in 0..3 {
         for (place, factor) in [1.0 + error, 1.0 - error].into_iter().enumerate() {
             let kmh = edge_kmh * factor;
-            let vehicles = traffic(class, NUMBER, || steady(kmh / 3.6));
-            let tracks = drive_by(&vehicles, detector, fps, 6.0 * NUMBER as f64 + 20.0, seed);
+            let vehicles = traffic(class, ways, NUMBER, || steady(kmh / 3.6));
+            let tracks = drive_by(&vehicles, Detector::USUAL, fps, 6.0 * NUMBER as f64 + 20.0, seed);
             let found = counted(operate(&mut *only(text).operator, &tracks).as_slice());
             let edge = Measure::SpeedHist.bucket_of(edge_kmh);
             let missed = found.iter().filter(|(_, bucket)| (*bucket >= edge) != (factor > 1.0)).count();
@@ -70,19 +77,23 @@ fn share_wrong(text: &str, class: Class, edge_kmh: f64, error: f64, fps: f64, de
 
 #[test]
 fn speeds_at_a_line_and_through_a_zone_have_a_median_error_below_five_percent() {
-    for operator in ["measure_speed: [{line: gate}]", "measure_speed: [{zone: stretch}]"] {
+    for (operator, ways) in [
+        ("measure_speed: [{line: gate}]", ALONG),
+        ("measure_speed: [{zone: stretch}]", ALONG),
+        ("measure_speed: [{line: across}]", ACROSS),
+    ] {
         for fps in RATES {
             for (class, edge) in [(Class::Car, 30.0), (Class::Car, 50.0), (Class::Car, 80.0), (Class::Truck, 50.0)]
             {
-                let [one, two, five] = [0.01, 0.02, 0.05]
-                    .map(|error| share_wrong(&road(operator), class, edge, error, fps, Detector::USUAL));
+                let [one, two, five] =
+                    [0.01, 0.02, 0.05].map(|error| share_wrong(&road(operator), ways, class, edge, error, fps));
                 let name = class.name();
                 println!(
                     "{operator} {name} {edge} km/h {fps} fps, measured and wrong by more than 1, 2, 5 %: {one:.2?} {two:.2?} {five:.2?}"
                 );
                 assert!(five.1 < 0.25, "{operator} {name} {edge} km/h {fps} fps: {five:?}");
                 assert!(
-                    five.0 > if edge > 50.0 { 0.8 } else { 0.9 },
+                    five.0 > if edge > 50.0 && fps < 10.0 { 0.7 } else { 0.9 },
                     "{operator} {name} {edge} {fps} fps: {five:?}"
                 );
             }
@@ -129,6 +140,32 @@ fn what_stands_has_no_speed_and_what_only_enters_has_that_of_its_way() {
         );
         let gate = operate(&mut *only(&road("measure_speed: [{line: gate}]")).operator, &tracks);
         assert_eq!(counted(gate.as_slice()), [], "seed {seed}");
+    }
+}
+
+#[test]
+fn who_shuffles_over_the_line_has_no_speed() {
+    let shuffles = || -> Drive { Box::new(|secs| (0.7 * secs).min(1.9)) };
+    let text = road("measure_speed: [{line: gate}]");
+    let crosses = text.replace("measure_speed: [{line: gate}]", "count_line: [{line: gate}]");
+    for seed in 0..3 {
+        let car = Vehicle::new(Class::Car, 0.0, (LANE, 22.95), (LANE, 10.0), shuffles());
+        let tracks = drive_by(&[car], Detector::PERFECT, 10.0, 30.0, seed);
+        assert_eq!(operate(&mut *only(&crosses).operator, &tracks).as_slice().len(), 1);
+        assert_eq!(counted(operate(&mut *only(&text).operator, &tracks).as_slice()), []);
+    }
+}
+
+#[test]
+fn a_vehicle_that_the_picture_cuts_off_is_not_slower() {
+    let stretch = written(&[(-5.0, 34.0), (5.0, 34.0), (5.0, 12.0), (-5.0, 12.0)]);
+    let near = "[0, 0.6], [1, 0.6], [1, 1], [0, 1]";
+    let text = road("measure_speed: [{zone: stretch}]").replace(&stretch, near);
+    for fps in RATES {
+        let car = Vehicle::new(Class::Car, 0.0, (LANE, 50.0), (LANE, 1.5), steady(31.5 / 3.6));
+        let tracks = drive_by(&[car], Detector::PERFECT, fps, 12.0, 1);
+        let found = counted(operate(&mut *only(&text).operator, &tracks).as_slice());
+        assert_eq!(found, [(Direction::None, 3)], "{fps} fps");
     }
 }
 

@@ -256,6 +256,9 @@ fn a_u_turn_counts_where_it_is_asked_for_and_needs_a_way() {
     assert!(matches!(&found[..], [(from, to, _)] if from == "west" && to == "west"), "{found:?}");
     let (edge, out) = ((0.17, 0.6), (0.25, 0.6));
     assert_eq!(turns(&text, &trip(&[(edge, 2.0), (out, 4.0), (edge, 6.0)])), []);
+    let (edge, out) = ((0.83, 0.6), (0.77, 0.6));
+    let found = turns(&text, &trip(&[(WEST, 2.0), (edge, 20.0), (out, 22.0), (edge, 24.0)]));
+    assert!(matches!(&found[..], [(from, to, _)] if from == "west" && to == "east"), "{found:?}");
 }
 
 #[test]
