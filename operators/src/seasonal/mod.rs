@@ -31,7 +31,7 @@
 //!
 //! - Causal: a verdict depends on the rows given before and on its own row only.
 //! - Pure: no clock, no randomness; the same rows give the same verdicts, also across save and restore.
-//! - No allocation after [`SeasonalBaseline::new`], about 14 KB a series, microseconds a row.
+//! - No allocation after [`SeasonalBaseline::new`], about 10 KB a series, under a microsecond a row.
 //! - Any order of moments is survived: a step of zero or backwards (the hour that daylight saving repeats)
 //!   counts as one usual step.
 //!

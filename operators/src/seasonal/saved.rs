@@ -79,7 +79,7 @@ impl SeasonalBaseline {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&[0; size_of::<u64>()]);
-        // The walk hands out fields to be changed; a copy of some 14 KB spares a second list of them.
+        // The walk hands out fields to be changed; a copy of some 10 KB spares a second list of them.
         self.clone().visit(&mut |number| match number {
             Number::Value(number) | Number::Amount(number) => out.extend_from_slice(&number.to_le_bytes()),
             Number::Moment(moment) => out.extend_from_slice(&moment.to_le_bytes()),
