@@ -118,7 +118,7 @@ impl Season {
             error += days * bin.error;
         }
         let blend = |sum: f64, of_all: f64| (sum + SHRINK_DAYS * of_all) / (weight + SHRINK_DAYS);
-        // What is known of the quarter before may be of just now.
+        // The quarter before may have been learned minutes ago, which says nothing about the usual of this one.
         let known: f64 = near[1..].iter().map(|(index, nearness)| nearness * self.day[*index].days).sum();
         let week = &self.week[week_bin(at)];
         Usual {

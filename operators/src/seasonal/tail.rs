@@ -16,8 +16,8 @@ const MEMORY_ROWS: f64 = 4000.0;
 const CLIP: f64 = 4.0;
 /// The step of the quantile's recursion, in mean excesses.
 const BAR_GAIN: f64 = 4.0;
-/// Rows over the bar come in runs, which say less than as many single ones: each further row of a run counts
-/// less by this share, and a row under the bar halves the run.
+/// Rows over the bar come in runs, which say less than as many single ones: a row counts as one over 1 + this
+/// times the length of its run, which each row under the bar halves.
 const RUN_DISCOUNT: f64 = 0.3;
 /// The tail is never taken to be shorter than this.
 const LEAST_EXCESS: f64 = 1e-3;
