@@ -43,9 +43,12 @@ impl Forecast {
             return None;
         }
         let least = 1e-6 * self.errors.iter().sum::<f64>();
+        if least == 0.0 {
+            return Some(self.last);
+        }
         let (mut weight, mut sum) = (0.0, 0.0);
         for (value, error) in self.all(usual).into_iter().zip(self.errors) {
-            let share = if least > 0.0 { (least / error.max(least)).powi(4) } else { 1.0 };
+            let share = (least / error.max(least)).powi(4);
             weight += share;
             sum += share * value;
         }

@@ -31,7 +31,7 @@
 //!
 //! - Causal: a verdict depends on the rows given before and on its own row only.
 //! - Pure: no clock, no randomness; the same rows give the same verdicts, also across save and restore.
-//! - No allocation after [`SeasonalBaseline::new`], about 14 KB a series, microseconds a row.
+//! - No allocation after [`SeasonalBaseline::new`], about 10 KB a series, under a microsecond a row.
 //! - Any order of moments is survived: a step of zero or backwards (the hour that daylight saving repeats)
 //!   counts as one usual step.
 //!
@@ -69,7 +69,7 @@ use tail::Tail;
 
 /// Values beyond this, either way, are refused like those that are no numbers.
 const LARGEST_VALUE: f64 = 1e100;
-/// A row stands for the time since the one before it, but for no more than this many usual steps.
+/// A row stands for the time since the one before it, but for no more than this many usual steps, nor a day.
 const LONGEST_ROW_STEPS: f64 = 3.0;
 /// How fast the usual step follows: each row moves it by this share.
 const STEP_RATE: f64 = 0.05;
@@ -85,7 +85,7 @@ const PATTERN_BASE_SECS: f64 = 1.5 * DAY_SECS as f64;
 /// One row counts for the pattern up to this many mean spreads.
 const PATTERN_CLIP: f64 = 8.0;
 /// The memory of the long-term middle.
-const MIDDLE_DAYS: f64 = 14.0;
+const MIDDLE_DAYS: f64 = 5.0;
 /// A value moves the middle by up to this many mean distances.
 const MIDDLE_CLIP: f64 = 5.0;
 /// Deviations are cut off here; where nothing has ever varied, any change counts as `FROM_NOTHING`.
@@ -209,7 +209,7 @@ impl SeasonalBaseline {
             return Some(Verdict { score: 0.0, unusual: false, expected: value, reason: Reason::Extreme });
         };
         let gap_secs = self.pass(at);
-        let secs = gap_secs.min(LONGEST_ROW_STEPS * self.step_secs).max(1.0);
+        let secs = gap_secs.min(LONGEST_ROW_STEPS * self.step_secs).clamp(1.0, DAY_SECS as f64);
         self.seen_secs += secs;
         let fresh = self.forecast.freshness(gap_secs, self.step_secs);
         let expected = usual.value + fresh * (forecast - usual.value);
@@ -221,9 +221,8 @@ impl SeasonalBaseline {
         surprise *= (self.seen_secs / self.settings.learning_secs.max(1.0)).min(1.0);
         self.learn(at, secs, gap_secs, value, (value - expected).abs(), &usual);
 
-        let SeasonalSettings { threshold, fade_secs, worse_by, .. } = self.settings;
-        let news = self.onset.news(gap_secs, surprise, fade_secs, worse_by);
-        let score = 1.0 - (-news / threshold).exp2();
+        let news = self.onset.news(gap_secs, surprise, &self.settings);
+        let score = 1.0 - (-news / self.settings.threshold).exp2();
         Some(Verdict { score, unusual: score >= 0.5, expected, reason })
     }
 

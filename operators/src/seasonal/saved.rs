@@ -11,6 +11,8 @@ use super::{LARGEST_VALUE, SeasonalBaseline, SeasonalSettings};
 /// The first bytes of every saved baseline, before its version.
 const MAGIC: [u8; 6] = *b"KSEASN";
 const VERSION: u16 = 1;
+/// The greatest time over which values are summed up.
+const SUM_SECS: f64 = 1e6;
 /// Magic, version, checksum.
 const HEADER_BYTES: usize = MAGIC.len() + size_of::<u16>() + size_of::<u64>();
 
@@ -77,7 +79,7 @@ impl SeasonalBaseline {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&[0; size_of::<u64>()]);
-        // The walk hands out fields to be changed; a copy of some 14 KB spares a second list of them.
+        // The walk hands out fields to be changed; a copy of some 10 KB spares a second list of them.
         self.clone().visit(&mut |number| match number {
             Number::Value(number) | Number::Amount(number) => out.extend_from_slice(&number.to_le_bytes()),
             Number::Moment(moment) => out.extend_from_slice(&moment.to_le_bytes()),
@@ -122,7 +124,7 @@ impl SeasonalBaseline {
             };
             let read = f64::from_le_bytes(*word);
             // Also false for what is not a number.
-            let holds = read.abs() <= 10.0 * LARGEST_VALUE && !(is_amount && read < 0.0);
+            let holds = read.abs() <= LARGEST_VALUE * SUM_SECS && !(is_amount && read < 0.0);
             if holds {
                 *place = read;
             } else if problem.is_none() {

@@ -14,6 +14,8 @@ const MEMORY_DAYS: f64 = 21.0;
 const MEMORY_WEEKS: f64 = 8.0;
 /// What all times together have shown counts like this many days of one time of day, ...
 const SHRINK_DAYS: f64 = 0.5;
+/// What an unknown time of day shows counts this little as spread: most of it is the season.
+const LEAST_SURE: f64 = 0.02;
 /// ... and the daily pattern like this many weeks of one weekday.
 const SHRINK_WEEKS: f64 = 1.0;
 /// A value counts for learning up to this many standard deviations from what was expected.
@@ -27,6 +29,8 @@ struct DayBin {
     mean: f64,
     days: f64,
     spread: f64,
+    /// Days that have shown the spread: those whose mean was known already.
+    settled: f64,
     error: f64,
 }
 
@@ -35,6 +39,18 @@ struct DayBin {
 struct WeekBin {
     difference: f64,
     weeks: f64,
+}
+
+/// Sums over the quarter of an hour that is going on, each weighted by the seconds that rows stand for. It
+/// is learned when it is over: an event must not explain itself.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    at: i64,
+    secs: f64,
+    value: f64,
+    error: f64,
+    sure: f64,
+    spread: f64,
 }
 
 /// What the season says about a moment, in the unit of the series.
@@ -60,6 +76,8 @@ pub(super) struct Season {
     spread: f64,
     error: f64,
     days: f64,
+    settled: f64,
+    open: Open,
 }
 
 impl Season {
@@ -71,6 +89,8 @@ impl Season {
             spread: 0.0,
             error: 0.0,
             days: 0.0,
+            settled: 0.0,
+            open: Open::default(),
         }
     }
 
@@ -86,29 +106,35 @@ impl Season {
         let (earlier, later) = ((bin + DAY_BINS - 1) % DAY_BINS, (bin + 1) % DAY_BINS);
         // Neighbours count too, the nearer one more, so that the pattern has no steps; never seen ones do not.
         let near = [(earlier, 0.75 - 0.5 * share), (bin, 1.0), (later, 0.25 + 0.5 * share)];
-        let (mut weight, mut value, mut spread, mut error) = (0.0, 0.0, 0.0, 0.0);
+        let (mut weight, mut settled) = (0.0, 0.0);
+        let (mut value, mut spread, mut error) = (0.0, 0.0, 0.0);
         for (index, nearness) in near {
             let bin = &self.day[index];
             let days = nearness * bin.days;
             weight += days;
             value += days * bin.mean;
-            spread += days * bin.spread;
+            spread += nearness * bin.settled * bin.spread;
+            settled += nearness * bin.settled;
             error += days * bin.error;
         }
         let blend = |sum: f64, of_all: f64| (sum + SHRINK_DAYS * of_all) / (weight + SHRINK_DAYS);
+        // The quarter before may have been learned minutes ago, which says nothing about the usual of this one.
+        let known: f64 = near[1..].iter().map(|(index, nearness)| nearness * self.day[*index].days).sum();
         let week = &self.week[week_bin(at)];
         Usual {
             value: blend(value, self.level) + week.difference * week.weeks / (week.weeks + SHRINK_WEEKS),
-            spread: blend(spread, self.spread),
+            spread: (spread + SHRINK_DAYS * self.spread) / (settled + SHRINK_DAYS),
             error: blend(error, self.error),
-            known: weight / (weight + SHRINK_DAYS),
+            known: known / (known + SHRINK_DAYS),
         }
     }
 
     /// Learns a value that stands for `secs`. `error` is how far off the forecast was.
     pub(super) fn learn(&mut self, at: i64, secs: f64, value: f64, usual: &Usual, error: f64) {
         let off = value - usual.value;
-        let reach = CLIP * DEVIATION_OVER_MEAN;
+        // What is hardly known may move far.
+        let known = usual.known.max(1e-3);
+        let reach = CLIP * DEVIATION_OVER_MEAN / (known * known);
         // Where all has been equal so far there is no scale to clip by.
         let seen = if self.spread > 0.0 {
             usual.value + off.clamp(-reach * usual.spread, reach * usual.spread)
@@ -124,18 +150,42 @@ impl Season {
         self.days = (self.days + days).min(MEMORY_DAYS);
         let rate = if is_first { 1.0 } else { (days / self.days).min(0.1) };
         self.level += rate * (if is_first { value } else { seen } - self.level);
-        self.spread += rate * (off - self.spread);
+        // What is not known yet is not spread.
+        let sure = usual.known.max(LEAST_SURE);
+        let news = sure * days;
+        self.settled = (self.settled + news).min(MEMORY_DAYS);
+        self.spread += news / self.settled * (off - self.spread);
         self.error += rate * (error - self.error);
 
+        if day_bin(at) != day_bin(self.open.at) {
+            self.close();
+        }
+        let open = &mut self.open;
+        open.at = at;
+        open.secs += secs;
+        open.value += secs * seen;
+        open.error += secs * error;
+        open.sure += secs * usual.known;
+        open.spread += secs * usual.known * off;
+    }
+
+    /// Adds the open quarter of an hour to what is known.
+    fn close(&mut self) {
+        let Open { at, secs, value, error, sure, spread } = std::mem::take(&mut self.open);
+        if secs <= 0.0 {
+            return;
+        }
         let bin = &mut self.day[day_bin(at)];
         let days = (secs / DAY_BIN_SECS as f64).min(1.0);
         bin.days = (bin.days + days).min(MEMORY_DAYS);
-        let rate = days / bin.days;
-        bin.mean += rate * (seen - bin.mean);
-        bin.spread += rate * (off - bin.spread);
-        bin.error += rate * (error - bin.error);
-        let difference = seen - bin.mean;
-
+        bin.mean += days / bin.days * (value / secs - bin.mean);
+        bin.error += days / bin.days * (error / secs - bin.error);
+        let difference = value / secs - bin.mean;
+        if sure > 0.0 {
+            let days = days * sure / secs;
+            bin.settled = (bin.settled + days).min(MEMORY_DAYS);
+            bin.spread += days / bin.settled * (spread / sure - bin.spread);
+        }
         let bin = &mut self.week[week_bin(at)];
         let weeks = (secs / WEEK_BIN_SECS as f64).min(1.0);
         bin.weeks = (bin.weeks + weeks).min(MEMORY_WEEKS);
@@ -143,13 +193,19 @@ impl Season {
     }
 
     pub(super) fn visit(&mut self, each: &mut impl FnMut(Number<'_>)) {
-        for number in [&mut self.spread, &mut self.error, &mut self.days] {
+        for number in [&mut self.spread, &mut self.error, &mut self.days, &mut self.settled] {
             each(Number::Amount(number));
         }
         each(Number::Value(&mut self.level));
+        let Open { at, secs, value, error, sure, spread } = &mut self.open;
+        each(Number::Moment(at));
+        each(Number::Value(value));
+        for number in [secs, error, sure, spread] {
+            each(Number::Amount(number));
+        }
         for bin in &mut self.day {
             each(Number::Value(&mut bin.mean));
-            for number in [&mut bin.days, &mut bin.spread, &mut bin.error] {
+            for number in [&mut bin.days, &mut bin.spread, &mut bin.settled, &mut bin.error] {
                 each(Number::Amount(number));
             }
         }

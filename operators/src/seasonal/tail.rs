@@ -14,6 +14,11 @@ const PRIOR_ROWS: f64 = 60.0;
 const MEMORY_ROWS: f64 = 4000.0;
 /// An excess counts for learning up to this many mean excesses: an incident does not raise the bar by itself.
 const CLIP: f64 = 4.0;
+/// The step of the quantile's recursion, in mean excesses.
+const BAR_GAIN: f64 = 4.0;
+/// Rows over the bar come in runs, which say less than as many single ones: a row counts as one over 1 + this
+/// times the length of its run, which each row under the bar halves.
+const RUN_DISCOUNT: f64 = 0.3;
 /// The tail is never taken to be shorter than this.
 const LEAST_EXCESS: f64 = 1e-3;
 
@@ -23,11 +28,12 @@ pub(super) struct Tail {
     bar: f64,
     excess: f64,
     rows: f64,
+    run_rows: f64,
 }
 
 impl Tail {
     pub(super) fn new() -> Self {
-        Self { bar: FIRST_BAR, excess: FIRST_EXCESS, rows: 0.0 }
+        Self { bar: FIRST_BAR, excess: FIRST_EXCESS, rows: 0.0, run_rows: 0.0 }
     }
 
     /// Minus the decimal logarithm of the chance of a deviation this large; then learns from it.
@@ -46,18 +52,19 @@ impl Tail {
             0.0
         };
         self.rows = (self.rows + 1.0).min(MEMORY_ROWS);
-        let rate = 1.0 / (self.rows + PRIOR_ROWS);
+        self.run_rows = if over > 0.0 { self.run_rows + 1.0 } else { 0.5 * self.run_rows };
+        let rate = 1.0 / (self.rows + PRIOR_ROWS) / (1.0 + RUN_DISCOUNT * self.run_rows);
         if over > 0.0 {
             self.excess = excess + (rate / TAIL_SHARE).min(0.1) * (over.min(CLIP * excess) - excess);
         }
         // Robbins and Monro's recursion for a quantile, its step in proportion to the tail.
         let pull = if over > 0.0 { 1.0 - TAIL_SHARE } else { -TAIL_SHARE };
-        self.bar = (self.bar + 4.0 * rate * pull * self.excess.max(0.05)).max(0.0);
+        self.bar = (self.bar + BAR_GAIN * rate * pull * self.excess.max(0.05)).max(0.0);
         surprise
     }
 
     pub(super) fn visit(&mut self, each: &mut impl FnMut(Number<'_>)) {
-        for number in [&mut self.bar, &mut self.excess, &mut self.rows] {
+        for number in [&mut self.bar, &mut self.excess, &mut self.rows, &mut self.run_rows] {
             each(Number::Amount(number));
         }
     }
