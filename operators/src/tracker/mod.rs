@@ -90,6 +90,8 @@ const SAME_OBJECT_IOU: f32 = 0.8;
 /// A detection that overlaps a moving track by more may be a second view of it.
 const CLAIMED_IOU: f32 = 0.3;
 
+/// Only detections that overlap another by this much cover it, so that a crowd hides nobody in its midst.
+const COVERING_IOU: f32 = 0.2;
 /// A detection of which better ones cover this share is no evidence for a further object.
 const COVERED_SHARE: f32 = 0.8;
 
@@ -124,7 +126,7 @@ impl TrackerSettings {
         confirm_share: 0.3,
         confirm_after: Duration::from_millis(60),
         candidate_patience: Duration::from_millis(1100),
-        lost_patience: Duration::from_millis(1500),
+        lost_patience: Duration::from_secs(2),
         weak_patience: Duration::from_secs(4),
     };
 }
@@ -248,8 +250,10 @@ impl Tracker {
             let (better, rest) = self.found.split_at_mut(index);
             let Found { detection: Detection { class, box_in_image, .. }, covered, .. } = &mut rest[0];
             let mut coverage = Coverage::default();
-            for other in better.iter().filter(|other| other.detection.class == *class) {
-                coverage.add(box_in_image, &other.detection.box_in_image);
+            for Found { detection: other, .. } in better.iter().filter(|other| other.detection.class == *class) {
+                if other.box_in_image.iou(box_in_image) >= COVERING_IOU {
+                    coverage.add(box_in_image, &other.box_in_image);
+                }
             }
             *covered = coverage.share() >= COVERED_SHARE;
         }

@@ -23,11 +23,8 @@ use kerbside_core::detection::Class;
 use kerbside_core::geometry::BoxInImage;
 
 /// How far a detector's box is off, standard deviation in object sizes.
-const DETECTION_NOISE: f64 = 0.06;
-/// Power density of the changes of velocity, in sizes² per s³: after one second the velocity is unsure by
-/// its square root, in sizes per second.
-const ACCELERATION_DENSITY: f64 = 1.0;
-/// The same for width and height, which change slowly.
+const DETECTION_NOISE: f64 = 0.1;
+/// Power density of the changes of width and height, in sizes² per s³; they change slowly.
 const GROWTH_DENSITY: f64 = 0.05;
 /// How fast an object may grow when it is first seen, in sizes per second.
 const INITIAL_GROWTH: f64 = 0.3;
@@ -179,6 +176,8 @@ fn complete(middle: f64, length: f64, known: f64, (low_cut, high_cut): (bool, bo
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Motion {
     axes: Axes,
+    /// Power density of the changes of velocity, in sizes² per s³.
+    acceleration: f64,
     /// The filter as it was after the last detection, and that detection, completed.
     axes_then: Axes,
     seen: Shape,
@@ -198,10 +197,10 @@ struct Axes {
 }
 
 impl Axes {
-    fn predict(&mut self, seconds: f64) {
+    fn predict(&mut self, seconds: f64, acceleration: f64) {
         let square = self.shape().size().powi(2);
-        self.x.predict(seconds, ACCELERATION_DENSITY * square);
-        self.y.predict(seconds, ACCELERATION_DENSITY * square);
+        self.x.predict(seconds, acceleration * square);
+        self.y.predict(seconds, acceleration * square);
         self.width.predict(seconds, GROWTH_DENSITY * square);
         self.height.predict(seconds, GROWTH_DENSITY * square);
     }
@@ -235,11 +234,12 @@ impl Motion {
             width: Axis::new(shape.width, noise, INITIAL_GROWTH * size),
             height: Axis::new(shape.height, noise, INITIAL_GROWTH * size),
         };
-        Self { axes, axes_then: axes, seen: *shape, cut, unseen_secs: 0.0, missed: false }
+        let acceleration = acceleration_density(class);
+        Self { axes, acceleration, axes_then: axes, seen: *shape, cut, unseen_secs: 0.0, missed: false }
     }
 
     pub(super) fn predict(&mut self, seconds: f64) {
-        self.axes.predict(seconds);
+        self.axes.predict(seconds, self.acceleration);
         self.unseen_secs += seconds;
     }
 
@@ -253,13 +253,13 @@ impl Motion {
             let steps = (self.unseen_secs / REUPDATE_STEP_SECS).ceil().clamp(1.0, MOST_REUPDATES);
             self.axes = self.axes_then;
             for step in 1..=steps as u32 {
-                self.axes.predict(self.unseen_secs / steps);
+                self.axes.predict(self.unseen_secs / steps, self.acceleration);
                 self.axes.correct(&self.seen.towards(&shape, f64::from(step) / steps), doubt);
             }
         } else {
             self.axes.correct(&shape, doubt);
         }
-        *self = Self { axes: self.axes, axes_then: self.axes, seen: shape, cut, unseen_secs: 0.0, missed: false };
+        *self = Self { axes_then: self.axes, seen: shape, cut, unseen_secs: 0.0, missed: false, ..*self };
     }
 
     /// This frame has no detection of it: the size stays as it is, since growth goes wrong fastest (as in ByteTrack).
@@ -299,6 +299,17 @@ fn initial_speed(class: Class) -> f64 {
         Class::Person => 1.5,
         Class::Bicycle => 3.0,
         Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other => 4.0,
+    }
+}
+
+/// How much objects of a class change their velocity: after one second it is unsure by the square root of
+/// this, in sizes per second. That is about 0.4 m/s for someone who walks, who seldom stops or turns
+/// within a second; more would follow the gait and the noise of the boxes, and miss the way on behind a
+/// post. Vehicles brake and start at 2 m/s² and more.
+fn acceleration_density(class: Class) -> f64 {
+    match class {
+        Class::Person => 0.25,
+        Class::Bicycle | Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other => 1.0,
     }
 }
 

@@ -16,7 +16,7 @@ use super::heading::Heading;
 use super::motion::{Cut, Motion, Shape};
 use super::{TrackerSettings, places};
 
-/// A detection below `min_score` is this much noisier: its box often shows a part, or two people.
+/// A weak detection, or one that others cover, is this much noisier: its box often shows a part, or two people.
 const WEAK_DOUBT: f64 = 3.0;
 /// A candidate that has gone this far, in object sizes, moves.
 const MOVED_SIZES: f64 = 0.4;
@@ -122,7 +122,8 @@ impl State {
     pub(super) fn hit(&mut self, at: MediaTime, found: &Found, min_score: f32) {
         let Detection { class, score, box_in_image } = found.detection;
         let strong = score >= min_score;
-        self.motion.correct(&found.shape, found.cut, if strong { 1.0 } else { WEAK_DOUBT });
+        let clear = strong && !found.covered;
+        self.motion.correct(&found.shape, found.cut, if clear { 1.0 } else { WEAK_DOUBT });
         self.heading.push(at, self.motion.seen());
         if strong && found.is_evidence() {
             self.evidence += score;
