@@ -35,6 +35,11 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "1m to 1h, a part of an hour without a rest; default 15m",
             meaning: "Released bins are joined to steps of this length.",
         },
+        OptionDoc {
+            name: "threshold",
+            takes: "a score from 0.3 to 0.95; default 0.5",
+            meaning: "From which score on a step is unusual; higher is quieter.",
+        },
     ],
     example: "\
 geometry:
@@ -48,6 +53,8 @@ operators:
 };
 
 const DEFAULT_STEP: Duration = Duration::from_secs(900);
+/// The one of `kerbside backtest`.
+const DEFAULT_THRESHOLD: f64 = 0.5;
 /// A step that the camera saw less of is a gap: neither judged nor learned.
 const LEAST_COVERAGE: f64 = 0.8;
 /// The mean of fewer speeds than this says nothing.
@@ -75,6 +82,15 @@ struct Series {
     open: Option<(u32, MediaTime, WallTime)>,
 }
 
+/// Where and how what is found is told.
+struct Told<'a> {
+    site: SiteId,
+    threshold: f64,
+    /// How many incidents there were.
+    incidents: &'a mut u32,
+    findings: &'a mut Findings,
+}
+
 /// The step that is being joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Step {
@@ -91,6 +107,8 @@ struct Step {
 struct DetectUnusualFlow {
     site: SiteId,
     every: Duration,
+    /// From which score on a step is unusual.
+    threshold: f64,
     series: Vec<Series>,
     incidents: u32,
 }
@@ -117,8 +135,12 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         }),
         None => Some(DEFAULT_STEP),
     };
+    let threshold = match reader.optional("threshold") {
+        Some(field) => field.number(0.3..=0.95, ""),
+        None => Some(DEFAULT_THRESHOLD),
+    };
     reader.finish();
-    let (site, measures, classes, every) = (site?, measures?, classes?, every?);
+    let (site, measures, classes, every, threshold) = (site?, measures?, classes?, every?, threshold?);
     let mut series = Vec::new();
     let mut watches = Vec::new();
     for watched in measures {
@@ -135,7 +157,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         }
     }
     let cells = classes.iter().map(|class| Cell::new(site, Measure::FlowScore, Some(*class))).collect();
-    let operator = DetectUnusualFlow { site, every, series, incidents: 0 };
+    let operator = DetectUnusualFlow { site, every, threshold, series, incidents: 0 };
     let configured = Configured::counting(operator, cells).reporting([(IncidentKind::SceneAnomaly, site)]);
     Some(Configured { watches, ..configured.in_role(Role::Bins) })
 }
@@ -181,7 +203,8 @@ impl Operator for DetectUnusualFlow {
     }
 
     fn observe_bin(&mut self, bin: &ClosedBin, findings: &mut Findings) {
-        let Self { site, every, series, incidents } = self;
+        let Self { site, every, threshold, series, incidents } = self;
+        let mut told = Told { site: *site, threshold: *threshold, incidents, findings };
         let of_bin = |series: &&mut Series| {
             bin.cell.site == *site
                 && (series.measure, Some(series.class), series.direction)
@@ -191,7 +214,7 @@ impl Operator for DetectUnusualFlow {
         let from = bin.from.bin_start(*every);
         if from != series.step.from && series.step.secs > 0.0 {
             // The step before never came to its end: the node was off, or the clock jumped.
-            series.judge(*site, series.step.from + *every, incidents, findings);
+            series.judge(series.step.from + *every, &mut told);
         }
         if series.step.secs == 0.0 {
             let into = bin.from.since(from).as_secs() as i64;
@@ -200,7 +223,7 @@ impl Operator for DetectUnusualFlow {
         series.join(bin);
         let last_bucket = bin.cell.bucket == *series.measure.buckets().end();
         if last_bucket && bin.to >= from + *every {
-            series.judge(*site, bin.to, incidents, findings);
+            series.judge(bin.to, &mut told);
         }
     }
 
@@ -278,7 +301,9 @@ impl Series {
     }
 
     /// The step has ended: judges its number and learns from it.
-    fn judge(&mut self, site: SiteId, end: WallTime, incidents: &mut u32, findings: &mut Findings) {
+    fn judge(&mut self, end: WallTime, told: &mut Told<'_>) {
+        let Told { site, threshold, incidents, findings } = told;
+        let site = *site;
         let Step { at, sum, weight, covered_secs, secs, .. } = std::mem::take(&mut self.step);
         let coverage = covered_secs / secs.max(1.0);
         let value = match self.measure {
@@ -298,15 +323,15 @@ impl Series {
         if permille > 0 {
             findings.push(finding(FindingKind::Peak { measure: Measure::FlowScore, amount: permille }));
         }
-        if !verdict.unusual {
+        if verdict.score < *threshold {
             return self.calm(site, end, findings);
         }
         if let Some((_, _, last)) = &mut self.open {
             *last = end;
             return;
         }
-        let (number, reason) = (*incidents, if value > verdict.expected { Reason::High } else { Reason::Low });
-        *incidents = incidents.wrapping_add(1);
+        let (number, reason) = (**incidents, if value > verdict.expected { Reason::High } else { Reason::Low });
+        **incidents = incidents.wrapping_add(1);
         let of_usual = 1000.0 * value / verdict.expected.max(f64::MIN_POSITIVE);
         findings.push(finding(FindingKind::Incident(Incident {
             kind: IncidentKind::SceneAnomaly,
