@@ -3,7 +3,9 @@
 mod camera;
 mod conformance;
 mod counting;
+mod parade;
 mod quality;
 mod scenes;
+mod scripted;
 mod street;
 mod tracking;

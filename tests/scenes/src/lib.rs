@@ -199,12 +199,17 @@ impl Scene {
     /// The `geometry:` and `operators:` blocks of the camera's file, with one of the operators; `None` where the file
     /// does not configure it.
     pub fn camera_yaml(&self, operator: &str) -> Option<String> {
-        let (name, entries) = self.operators.iter().find(|(name, _)| name == operator)?;
-        Some(format!("{}operators:\n  {name}: {}\n", self.geometry_yaml(), flow(entries)))
+        self.camera_yaml_in(operator, 1.0)
     }
 
-    /// The `geometry:` block of the camera's file, with the exact ground.
-    pub fn geometry_yaml(&self) -> String {
+    /// The same where a metre of the street is `scale` of the camera file's metres. Speeds and distances then are
+    /// `scale` times as large, which moves the edges of a histogram's buckets over what is measured.
+    pub fn camera_yaml_in(&self, operator: &str, scale: f64) -> Option<String> {
+        let (name, entries) = self.operators.iter().find(|(name, _)| name == operator)?;
+        Some(format!("{}operators:\n  {name}: {}\n", self.geometry_yaml(scale), flow(entries)))
+    }
+
+    fn geometry_yaml(&self, scale: f64) -> String {
         let point = |p: &PointInImage| format!("[{:.6}, {:.6}]", p.x, p.y);
         let (mut lines, mut zones) = (String::new(), String::new());
         for site in &self.geometry.sites {
@@ -221,7 +226,8 @@ impl Scene {
         }
         let (image, metres) = self.reference_points();
         let image: Vec<String> = image.iter().map(point).collect();
-        let metres: Vec<String> = metres.iter().map(|p| format!("[{:.6}, {:.6}]", p.x, p.y)).collect();
+        let metres: Vec<String> =
+            metres.iter().map(|p| format!("[{:.6}, {:.6}]", scale * p.x, scale * p.y)).collect();
         let block = |key: &str, rows: String| if rows.is_empty() { rows } else { format!("  {key}:\n{rows}") };
         format!(
             "geometry:\n{}{}  ground:\n    image: [{}]\n    metres: [{}]\n",
