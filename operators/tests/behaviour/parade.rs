@@ -126,10 +126,10 @@ fn things(geometry: &Geometry, showing: &Showing) -> (Vec<Thing>, f64) {
         let (along_x, along_y) = ((line.to.x - line.from.x) * PICTURE.aspect(), line.to.y - line.from.y);
         let length = along_x.hypot(along_y).max(f32::MIN_POSITIVE);
         let (aside_x, aside_y) = (-along_y / length * 0.25 / PICTURE.aspect(), along_x / length * 0.25);
-        for round in 0..8 {
+        for round in 0..12 {
             let class = CLASSES[round % 3];
             let (a, b) = ((x - aside_x, y - aside_y), (x + aside_x, y + aside_y));
-            let ends = if round % 2 == 0 { [(0.0, a), (3.0, b)] } else { [(0.0, b), (3.0, a)] };
+            let ends = if round / 3 % 2 == 0 { [(0.0, a), (3.0, b)] } else { [(0.0, b), (3.0, a)] };
             things.push(thing(class, now, &ends));
             now += 4.0;
         }
