@@ -148,13 +148,9 @@ impl Stage {
         let truth = events.len() * self.runs.len();
         let (precision, recall) = (share(right, found), share(right, truth));
         let numbers = format!(
-            "precision {precision:.3}, recall {recall:.3}: {right} right of {found} found and {truth} true"
+            "precision {precision:.3}, recall {recall:.3}: {right} right of {found} found and {truth} true; {wrong:?}"
         );
-        if truth > 0 && precision >= least && recall >= least {
-            Ok(numbers)
-        } else {
-            Err(format!("{numbers}: {wrong:?}"))
-        }
+        if truth > 0 && precision >= least && recall >= least { Ok(numbers) } else { Err(numbers) }
     }
 }
 
