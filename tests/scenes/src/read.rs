@@ -1,4 +1,37 @@
 //! A scene file's text to a [`Scene`], with every problem at its place.
+//!
+//! Lengths are metres, angles degrees, times spans such as `2500ms`. What has a value behind it here is optional.
+//!
+//! ```yaml
+//! duration: 120s
+//! seed: 0                      # of what differs between copies
+//! camera: {height: 6, tilt: 24, turn: 0, view: 70, picture: [1280, 720]}
+//! daylight: 1                  # or [[0s, 0.9], [60s, 0.2]]
+//! sites:                       # on the street; all must lie in the picture
+//!   lines: {kerb: [[0, 8], [0, 26]]}
+//!   zones: {waiting: [[-9, 12], [-5, 12], [-5, 22]]}
+//! occluders: [{at: [3, 11], size: [0.2, 0.2, 5], turned: 0}]
+//! actors:
+//!   - {name: parked, class: car, stands: [9, 21], faces: 90, begins: 0s, for: 10m}
+//!   - name: walkers
+//!     class: person
+//!     size: [0.35, 0.5, 1.75]  # length, width, height; usual ones of each class by default
+//!     path: [[-16, 12], [16, 13]]
+//!     speed: 1.4               # m/s, acceleration in m/s², rounding of corners in m: usual ones by default
+//!     begins: 0s
+//!     changes: [{after: 10, speed: 3}]
+//!     halts: [{after: 5, for: 20s}, {after: 8, until: 60s}]   # until: who comes later does not stop
+//!     confusion: 0             # share of frames in which it is taken for something alike
+//!     repeat:                  # copies, while the scene lasts
+//!       {every: 4s, count: 9, spread: 1s, aside: 1, speed: 0.2, both_ways: false, behind: 0, later: 0s}
+//! detector: {misses: 0.1, bursts: {every: 30s, for: 700ms}, jitter: 0.025, false_positives: 0.05, confusion: 0.02,
+//!   hidden: 0.6, ghosts: [{class: person, box: [0.1, 0.2, 0.15, 0.4], share: 0.3, score: 0.5}]}
+//! disturbances: [{kind: covered, from: 20s, to: 40s}]
+//! operators: {count_line: [{line: kerb}]}
+//! ```
+//!
+//! In `repeat`, `spread` is seconds either way, `aside` metres to either side, `speed` a share either way; each copy
+//! halts `behind` metres before the one before it and, at a halt with `until`, starts `later` than that one: a queue.
 
 use std::time::Duration;
 

@@ -106,6 +106,17 @@ fn scenes_hold_what_their_first_lines_say() {
     let far = encounters.iter().filter(|e| e.post_encroachment_secs > 6.0).count();
     assert_eq!((encounters.iter().filter(close).count(), far), (3, encounters.len() - 3));
 
+    let truth = Scene::golden("loiterers").truth();
+    let mut stays: Vec<f64> = truth
+        .visits
+        .iter()
+        .filter(|visit| visit.class == Class::Person)
+        .map(|visit| visit.to.since(visit.from).as_secs_f64())
+        .collect();
+    stays.sort_by(f64::total_cmp);
+    let passing = stays.len() - 2;
+    assert!(stays[passing] > 135.0 && stays[passing - 1] < 60.0, "two stay, the others pass: {stays:?}");
+
     let crossing = Scene::golden("crossing");
     let frames = crossing.film(&Detector::PERFECT, 5.0, 1);
     let hidden = frames.iter().flat_map(|frame| &frame.seen).filter(|seen| seen.hidden > 0.6).count();
@@ -158,6 +169,16 @@ fn bursts_last_and_ghosts_flicker_where_they_are() {
     let share = flickers.len() as f64 / frames.len() as f64;
     assert!((share - 0.3).abs() < 0.05, "{share}");
     assert!(flickers.iter().all(|(found, _)| found.box_in_image == ghost.box_in_image));
+}
+
+#[test]
+fn the_documented_file_reads() {
+    let source = include_str!("../src/read.rs");
+    let (_, text) = source.split_once("//! ```yaml\n").expect("an example");
+    let (text, _) = text.split_once("//! ```").expect("it ends");
+    let text = text.replace("//! ", "");
+    let scene = Scene::parse("read.rs", &text).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!((scene.actors.len(), scene.disturbances.len(), scene.occluders.len()), (10, 1, 1));
 }
 
 #[test]
