@@ -45,6 +45,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "kerbside-vision",
         ],
     ),
+    ("kerbside-scenes", &["kerbside-core"]),
     ("kerbside-telemetry", &["kerbside-core"]),
     ("kerbside-tests", &[]),
     ("kerbside-uplink", &["kerbside-core", "kerbside-release"]),

@@ -39,13 +39,17 @@ pub(crate) fn only(text: &str) -> Configured {
     all.remove(0).1
 }
 
-/// The name of a site of the text's geometry.
-pub(crate) fn site_name(text: &str, site: SiteId) -> String {
+/// The lines and zones of a text.
+pub(crate) fn geometry_of(text: &str) -> Geometry {
     let problems = Problems::in_file("camera.yaml");
     let value = yaml::parse(text, &problems).expect("valid YAML");
     let reader = Reader::root(&value, &problems).expect("a map");
-    let geometry = geometry(&reader.required("geometry").expect("a geometry block"));
-    geometry.name(site).expect("a known site").to_owned()
+    geometry(&reader.required("geometry").expect("a geometry block"))
+}
+
+/// The name of a site of the text's geometry.
+pub(crate) fn site_name(text: &str, site: SiteId) -> String {
+    geometry_of(text).name(site).expect("a known site").to_owned()
 }
 
 /// Reads what the examples need; the config crate checks what a user writes.

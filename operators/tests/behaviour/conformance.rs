@@ -1,144 +1,347 @@
-//! What holds for every operator of the table.
+//! What holds for every operator of the table, each driven by its own example.
+//!
+//! Every operator finds something in what it is shown ([`crate::parade`]), so that none passes by silence. Analytics
+//! are fed with tracks, guards with scenes alone, operators over bins with five weeks of bins of what they watch.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kerbside_core::finding::{Finding, Findings};
-use kerbside_core::observation::Track;
-use kerbside_core::operator::Configured;
-use kerbside_core::time::MediaTime;
+use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Findings, Measure};
+use kerbside_core::geometry::{Geometry, SiteId};
+use kerbside_core::incident::{IncidentKind, IncidentUnit, Phase};
+use kerbside_core::operator::{ClosedBin, Configured, Role};
+use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_operators::TABLE;
 
-use crate::camera::configure;
-use crate::quality::square;
-use crate::street::{Actor, Detector, film, observation, operate, track};
+use crate::camera::{configure, geometry_of};
+use crate::parade::{Moment, Showing, parade};
 
-type Tracks = Vec<(MediaTime, Vec<Track>)>;
+/// The frame rate of every test but the one about frame rates.
+const FPS: f64 = 5.0;
+/// The length of a bin, and how many there are.
+const BIN: Duration = Duration::from_secs(900);
+const BINS: u64 = 5 * 7 * 24 * 4;
 
-/// The operators of each row's example.
-fn examples() -> Vec<(&'static str, Vec<Configured>)> {
-    TABLE
-        .iter()
-        .map(|spec| {
-            let configured =
-                configure(spec.example).unwrap_or_else(|problems| panic!("{}: {problems:?}", spec.name));
-            assert!(
-                configured.iter().all(|(name, _)| name == spec.name) && !configured.is_empty(),
-                "{}",
-                spec.name
-            );
-            (spec.name, configured.into_iter().map(|(_, operator)| operator).collect())
-        })
-        .collect()
+/// One row of the table with its example, ready to be run any number of times.
+struct Example {
+    name: &'static str,
+    text: &'static str,
+    geometry: Geometry,
+    showing: Showing,
+    moments: Vec<Moment>,
 }
 
-/// Walkers and traffic, and three cars that stand one behind the other.
-fn busy_street() -> Tracks {
-    let mut actors = square(3, 24, 10);
-    actors.extend(
-        [0.42, 0.6, 0.78].map(|x| Actor { speed: 0.001, ..Actor::car(0.0, &[(x, 0.52), (x + 0.2, 0.52)]) }),
-    );
-    track(&film(&actors, Detector::USUAL, 10.0, 60.0, 3))
+impl Example {
+    /// The operators of this row in the example; it may hold others that feed them.
+    fn operators(&self) -> Vec<Configured> {
+        let all = configure(self.text).unwrap_or_else(|problems| panic!("{}: {problems:?}", self.name));
+        let own: Vec<_> = all.into_iter().filter(|(name, _)| name == self.name).map(|(_, it)| it).collect();
+        assert!(!own.is_empty(), "{}", self.name);
+        own
+    }
+
+    /// What each operator finds in these frames; with `cut`, windows are closed after every so many of them.
+    fn find(&self, moments: &[Moment], cut: Option<usize>) -> Vec<Vec<Finding>> {
+        let feed = |it: &mut Configured| {
+            let mut findings = Findings::new();
+            feed(it, moments, cut, &mut findings);
+            it.operator.finish(&mut findings);
+            findings.as_slice().to_vec()
+        };
+        self.operators().iter_mut().map(feed).collect()
+    }
 }
 
-fn run(name: &str, tracks: &Tracks) -> Vec<Finding> {
-    let (_, mut operators) = examples().into_iter().find(|(row, _)| *row == name).expect("a row");
-    operators.iter_mut().flat_map(|it| operate(&mut *it.operator, tracks).as_slice().to_vec()).collect()
+fn examples() -> impl Iterator<Item = Example> {
+    TABLE.iter().map(|spec| {
+        let (geometry, showing) = (geometry_of(spec.example), Showing::of(spec.name));
+        let moments = parade(&geometry, &showing, FPS);
+        Example { name: spec.name, text: spec.example, geometry, showing, moments }
+    })
+}
+
+fn feed(it: &mut Configured, moments: &[Moment], cut: Option<usize>, findings: &mut Findings) {
+    if it.role == Role::Bins {
+        // A stretch without any frame has no bins either.
+        if moments.iter().any(|moment| !moment.tracks.is_empty()) {
+            feed_bins(it, cut, findings);
+        }
+        return;
+    }
+    for (index, moment) in moments.iter().enumerate() {
+        let mut observation = moment.observation();
+        if it.role == Role::Guard {
+            observation.tracks = &[];
+        }
+        it.operator.observe(&observation, findings);
+        if it.role == Role::Analytic {
+            assert!(it.operator.trusts(), "only guards judge the picture");
+        }
+        if cut.is_some_and(|cut| index.is_multiple_of(cut)) {
+            it.operator.advance(moment.at, findings);
+        }
+    }
+}
+
+/// A week's rhythm five times over; in the last week a morning on which hardly anything comes.
+fn feed_bins(it: &mut Configured, cut: Option<usize>, findings: &mut Findings) {
+    assert!(!it.watches.is_empty(), "an operator over bins watches some");
+    let mut dice = fastrand::Rng::with_seed(5);
+    for index in 0..BINS {
+        let from = WallTime::UNIX_EPOCH + BIN * index as u32;
+        let (local, to) = (LocalTime::utc(from), from + BIN);
+        let hour = f64::from(local.second_of_day) / 3600.0;
+        let quiet = BINS - index < 4 * 4 * 24 && (8.0..13.0).contains(&hour);
+        let weekend = if local.weekday() >= 5 { 0.6 } else { 1.0 };
+        let usual = 20.0 + weekend * 180.0 * (1.0 - (hour - 14.0).abs() / 14.0).max(0.0);
+        for cell in it.watches.clone() {
+            let value = if quiet { 2 } else { (usual * (0.95 + 0.1 * dice.f64())) as i32 };
+            it.operator.observe_bin(&ClosedBin { cell, from, to, local, value, coverage: 1.0 }, findings);
+        }
+        if cut.is_some_and(|cut| index.is_multiple_of(cut as u64)) {
+            it.operator.advance(MediaTime::from_nanos(to.as_unix_nanos()), findings);
+        }
+    }
 }
 
 #[test]
-fn the_example_finds_something_on_a_busy_street_and_every_time_the_same() {
-    let tracks = busy_street();
-    for spec in TABLE {
-        let first = run(spec.name, &tracks);
-        assert!(!first.is_empty(), "{}", spec.name);
-        assert_eq!(first, run(spec.name, &tracks), "{}", spec.name);
+fn the_example_finds_something_and_every_time_the_same() {
+    for example in examples() {
+        let first = example.find(&example.moments, None);
+        assert!(first.iter().all(|findings| !findings.is_empty()), "{}", example.name);
+        assert_eq!(first, example.find(&example.moments, None), "{}", example.name);
     }
 }
 
 #[test]
 fn nothing_in_nothing_out() {
-    for spec in TABLE {
-        assert_eq!(run(spec.name, &Vec::new()), [], "{}: no frame", spec.name);
-        let empty: Tracks = (0..50).map(|n| (MediaTime::from_millis(100 * n), Vec::new())).collect();
-        assert_eq!(run(spec.name, &empty), [], "{}: empty frames", spec.name);
+    let at = |n: u64| MediaTime::from_millis(100 * n);
+    let empty: Vec<Moment> = (0..50).map(|n| Moment::plain(at(n), n.checked_sub(1).map(at), Vec::new())).collect();
+    for example in examples() {
+        for (name, moments) in [("no frame", &[][..]), ("empty frames", &empty[..])] {
+            assert!(example.find(moments, None).iter().all(Vec::is_empty), "{}: {name}", example.name);
+        }
     }
 }
 
 #[test]
 fn every_finding_feeds_declared_cells_and_is_in_order() {
-    let tracks = busy_street();
-    for (name, mut operators) in examples() {
-        for Configured { operator, cells, .. } in &mut operators {
-            let mut sorted = cells.clone();
+    for example in examples() {
+        for (it, findings) in example.operators().iter().zip(example.find(&example.moments, None)) {
+            let mut sorted = it.cells.clone();
             sorted.sort();
             sorted.dedup();
-            assert_eq!(sorted.len(), cells.len(), "{name}: a cell is declared twice");
-            let findings = operate(&mut **operator, &tracks);
-            assert!(findings.as_slice().is_sorted_by_key(|finding| finding.at), "{name}");
-            for finding in findings.as_slice() {
-                for cell in finding.feeds() {
-                    let declared = cells.contains(&cell);
-                    assert!(declared, "{name}: {finding:?}");
+            assert_eq!(sorted.len(), it.cells.len(), "{}: a cell is declared twice", example.name);
+            assert!(findings.is_sorted_by_key(|finding| finding.at), "{}", example.name);
+            for finding in findings {
+                assert!(finding.feeds().all(|cell| it.cells.contains(&cell)), "{}: {finding:?}", example.name);
+                let known = finding.site == SiteId::PICTURE || example.geometry.name(finding.site).is_some();
+                assert!(known, "{}: {finding:?}", example.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn incidents_begin_and_end_once_and_are_declared() {
+    for example in examples() {
+        for (it, findings) in example.operators().iter().zip(example.find(&example.moments, None)) {
+            let mut lives: BTreeMap<u32, (Phase, MediaTime, MediaTime)> = BTreeMap::new();
+            for finding in findings {
+                let FindingKind::Incident(incident) = finding.kind else { continue };
+                let name = format!("{}: {finding:?}", example.name);
+                assert!(it.incidents.contains(&(incident.kind, finding.site)), "{name} is not declared");
+                assert!(incident.severity <= 100 && incident.confidence <= 100, "{name}");
+                assert!(incident.unit != IncidentUnit::None || incident.value == 0, "{name}");
+                let next = lives.len() as u32;
+                match (incident.phase, lives.get_mut(&incident.number)) {
+                    (Phase::Begin, None) => {
+                        assert_eq!((incident.number, incident.since), (next, finding.at), "{name}");
+                        lives.insert(incident.number, (Phase::Begin, finding.at, finding.at));
+                    }
+                    (phase @ (Phase::Update | Phase::End), Some((last, since, told))) if *last != Phase::End => {
+                        assert_eq!(incident.since, *since, "{name}");
+                        let rare = finding.at.since(*told) >= Duration::from_secs(10);
+                        assert!(rare || phase == Phase::End, "{name}: told at {told:?}");
+                        (*last, *told) = (phase, finding.at);
+                    }
+                    (_, life) => panic!("{name} after {life:?}"),
                 }
             }
+            assert!(lives.values().all(|(last, ..)| *last == Phase::End), "{}: {lives:?}", example.name);
         }
     }
 }
 
 #[test]
 fn where_the_stream_is_cut_does_not_matter() {
-    let tracks = busy_street();
-    for cut in [1, 3, 7, 100] {
-        for (name, mut operators) in examples() {
-            let mut cut_findings = Vec::new();
-            for it in &mut operators {
-                let (mut findings, mut before) = (Findings::new(), None);
-                for (index, (at, tracks)) in tracks.iter().enumerate() {
-                    it.operator.observe(&observation(*at, before, tracks), &mut findings);
-                    before = Some(*at);
-                    if index % cut == 0 {
-                        it.operator.advance(*at, &mut findings);
-                        cut_findings.extend_from_slice(findings.as_slice());
-                        findings.clear();
-                    }
-                }
-                it.operator.finish(&mut findings);
-                cut_findings.extend_from_slice(findings.as_slice());
-            }
-            assert_eq!(cut_findings, run(name, &tracks), "{name}, cut every {cut} frames");
+    for example in examples() {
+        let whole = example.find(&example.moments, None);
+        for cut in [1, 3, 7, 100] {
+            let findings = example.find(&example.moments, Some(cut));
+            assert!(findings == whole, "{}, cut every {cut} frames", example.name);
         }
     }
 }
 
 #[test]
 fn nothing_is_found_after_the_end() {
-    let tracks = busy_street();
-    let (end, _) = tracks.last().expect("frames");
-    for (name, mut operators) in examples() {
-        for it in &mut operators {
-            assert!(!operate(&mut *it.operator, &tracks).as_slice().is_empty(), "{name}");
+    for example in examples() {
+        for it in &mut example.operators() {
             let mut findings = Findings::new();
-            it.operator.advance(*end + Duration::from_secs(3600), &mut findings);
-            assert_eq!(findings.as_slice(), [], "{name}");
+            feed(it, &example.moments, None, &mut findings);
+            it.operator.finish(&mut findings);
+            findings.clear();
+            let last = example.moments.last().expect("frames").at + BIN * BINS as u32;
+            it.operator.advance(last + Duration::from_secs(3600), &mut findings);
+            assert_eq!(findings.as_slice(), [], "{}", example.name);
         }
     }
 }
 
 #[test]
-fn a_picture_that_cannot_be_trusted_yields_nothing() {
-    for (name, mut operators) in examples() {
-        for it in &mut operators {
-            let (mut findings, mut before) = (Findings::new(), None);
-            for (at, tracks) in &busy_street() {
-                let mut observation = observation(*at, before, tracks);
-                observation.trusted = false;
+fn a_picture_that_cannot_be_trusted_yields_nothing_and_a_guard_says_which() {
+    for example in examples() {
+        for it in &mut example.operators() {
+            let mut findings = Findings::new();
+            let (mut trusted, mut doubted) = (0, 0);
+            for moment in &example.moments {
+                let mut observation = moment.observation();
+                match it.role {
+                    Role::Analytic => observation.trusted = false,
+                    Role::Guard => observation.tracks = &[],
+                    Role::Bins => continue,
+                }
                 it.operator.observe(&observation, &mut findings);
-                before = Some(*at);
+                if it.operator.trusts() { trusted += 1 } else { doubted += 1 }
             }
             it.operator.finish(&mut findings);
-            assert_eq!(findings.as_slice(), [], "{name}");
+            match it.role {
+                Role::Analytic => assert_eq!(findings.as_slice(), [], "{}", example.name),
+                Role::Guard => assert!(trusted > 0 && doubted > 0, "{}: {trusted} {doubted}", example.name),
+                Role::Bins => assert!(!it.watches.is_empty(), "{}", example.name),
+            }
         }
     }
+}
+
+#[test]
+fn what_was_learned_is_taken_back_and_damage_is_refused() {
+    for example in examples() {
+        for (place, it) in example.operators().iter_mut().enumerate() {
+            let (mut findings, mut learned) = (Findings::new(), Vec::new());
+            feed(it, &example.moments, None, &mut findings);
+            it.operator.remember(&mut learned);
+            if learned.is_empty() {
+                continue;
+            }
+            let fresh = |bytes: &[u8]| {
+                let mut it = example.operators().remove(place);
+                it.operator.recall(bytes).map(|()| it)
+            };
+            let mut again = Vec::new();
+            fresh(&learned).expect("its own bytes").operator.remember(&mut again);
+            assert!(again == learned, "{}: what is taken back is what was given", example.name);
+            for cut in [0, 1, learned.len() / 2, learned.len() - 1] {
+                assert!(fresh(&learned[..cut]).is_err(), "{}: {cut} bytes", example.name);
+            }
+        }
+    }
+}
+
+/// What is added up or compared over a whole showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Total {
+    /// Objects.
+    Count(Cell),
+    /// Seconds of presence.
+    Presence(Cell),
+    /// The highest level.
+    Peak(Cell),
+    /// A level times its seconds.
+    Level(Cell),
+    /// Incidents that begin.
+    Incidents(IncidentKind, SiteId),
+    /// Seconds that incidents last.
+    Lasting(IncidentKind, SiteId),
+}
+
+impl Total {
+    /// How far two frame rates may lie apart: a share of the larger amount, and so much in any case.
+    fn tolerance(self) -> (f64, f64) {
+        match self {
+            Self::Count(_) | Self::Incidents(..) => (0.02, 0.0),
+            // Each beginning and end is a frame early or late.
+            Self::Presence(_) => (0.05, 1.0),
+            Self::Peak(_) => (0.1, 1.0),
+            // Thousandths, over as many seconds.
+            Self::Level(_) => (0.05, 1000.0),
+            Self::Lasting(..) => (0.1, 2.0),
+        }
+    }
+}
+
+fn totals(findings: &[Finding]) -> BTreeMap<Total, f64> {
+    let mut totals = BTreeMap::new();
+    for finding in findings {
+        // In which bucket of a histogram a measurement at its edge falls is a matter of noise.
+        let whole = |cell: Cell| Cell { bucket: 0, ..cell };
+        for cell in finding.feeds().map(whole) {
+            let (total, amount) = match finding.kind {
+                FindingKind::Presence { lasted } => (Total::Presence(cell), lasted.as_secs_f64()),
+                FindingKind::Peak { amount, .. } => (Total::Peak(cell), f64::from(amount)),
+                FindingKind::Level { permille, lasted, .. } => {
+                    (Total::Level(cell), f64::from(permille) * lasted.as_secs_f64())
+                }
+                _ => (Total::Count(cell), 1.0),
+            };
+            let sum: &mut f64 = totals.entry(total).or_default();
+            *sum = if matches!(total, Total::Peak(_)) { sum.max(amount) } else { *sum + amount };
+        }
+        if let FindingKind::Incident(incident) = finding.kind {
+            match incident.phase {
+                Phase::Begin => *totals.entry(Total::Incidents(incident.kind, finding.site)).or_default() += 1.0,
+                Phase::Update => {}
+                Phase::End => {
+                    let lasted = finding.at.since(incident.since).as_secs_f64();
+                    *totals.entry(Total::Lasting(incident.kind, finding.site)).or_default() += lasted;
+                }
+            }
+        }
+    }
+    totals
+}
+
+#[test]
+fn the_frame_rate_does_not_matter() {
+    for example in examples() {
+        let [slow, usual, fast] = [5.0, 10.0, 25.0].map(|fps| {
+            let moments = parade(&example.geometry, &example.showing, fps);
+            totals(&example.find(&moments, None).concat())
+        });
+        assert!(!usual.is_empty(), "{}", example.name);
+        for (fps, other) in [(5, &slow), (25, &fast)] {
+            for total in usual.keys().chain(other.keys()) {
+                let [a, b] = [&usual, other].map(|totals| totals.get(total).copied().unwrap_or_default());
+                let (share, least) = total.tolerance();
+                let apart = (a - b).abs();
+                let fine = apart <= least.max(share * a.max(b));
+                assert!(fine, "{}: {total:?} is {a} at 10 fps and {b} at {fps} fps", example.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sums_of_a_showing_tell_counts_from_seconds() {
+    let cell = Cell::new(SiteId(0), Measure::CrossingCount, None).directed(Direction::Forward);
+    let finding = |kind| Finding { at: MediaTime::ZERO, site: SiteId(0), class: None, track: None, kind };
+    let crossing = finding(FindingKind::Crossing { direction: Direction::Forward });
+    let presence = finding(FindingKind::Presence { lasted: Duration::from_millis(500) });
+    let totals = totals(&[crossing, crossing, presence, presence]);
+    assert_eq!(totals.get(&Total::Count(cell)), Some(&2.0));
+    let mean = Cell::new(SiteId(0), Measure::PresenceMean, None);
+    assert_eq!(totals.get(&Total::Presence(mean)), Some(&1.0));
 }
 
 #[test]
