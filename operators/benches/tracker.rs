@@ -1,5 +1,5 @@
 //! How long the tracker takes for one frame: `cargo bench -p kerbside-operators`.
-//! Prints the median and the 99th percentile; asserts nothing, since machines differ.
+//! Prints the median, the 99th percentile and the throughput; asserts nothing, since machines differ.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -38,8 +38,10 @@ fn main() {
         nanos.sort_unstable();
         let micros = |share: usize| nanos[(nanos.len() - 1) * share / 100] as f64 / 1000.0;
         let tracks = tracker.confirmed().len();
+        let per_second = 1e9 * nanos.len() as f64 / nanos.iter().sum::<u128>().max(1) as f64;
         println!(
-            "{objects} objects over {:.0} % of the picture: {tracks} tracks, median {:.0} µs, p99 {:.0} µs a frame",
+            "{objects} objects over {:.0} % of the picture: {tracks} tracks, median {:.0} µs, p99 {:.0} µs a frame, \
+             {per_second:.0} frames a second",
             100.0 * spread * spread,
             micros(50),
             micros(99)

@@ -7,7 +7,7 @@
 //! 2023). From OC-SORT (Cao et al., CVPR 2023) come three ways to trust detections more than predictions:
 //! the direction of a track counts in the association (`heading`), a track that was lost is led along
 //! the way it must have taken (`motion`), and one that nothing fits by prediction is looked for
-//! where it was last seen (stage [`STRONG_TO_LAST_SEEN`]).
+//! where it was last seen.
 //!
 //! What differs from the papers, and why:
 //! - Every threshold is a time, none is a number of frames: 2 and 30 frames a second must behave alike.

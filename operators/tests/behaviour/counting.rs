@@ -202,8 +202,8 @@ fn counts_do_not_depend_on_the_frame_rate() {
 }
 
 #[test]
-fn counts_stay_within_two_percent_with_a_usual_detector_and_within_five_at_2_fps() {
-    for (fps, percent) in [(2.0, 5), (5.0, 2), (10.0, 2), (30.0, 2)] {
+fn counts_stay_within_two_percent_with_a_usual_detector() {
+    for fps in [2.0, 5.0, 10.0, 30.0] {
         let (mut counted, mut expected, mut wrong) = (0, 0, 0);
         for seed in 0..8 {
             let (actors, truth) = passers(seed);
@@ -213,7 +213,7 @@ fn counts_stay_within_two_percent_with_a_usual_detector_and_within_five_at_2_fps
             wrong += found.0.abs_diff(truth.0) + found.1.abs_diff(truth.1);
         }
         println!("{fps} fps: counted {counted} of {expected}, {wrong} wrong");
-        assert!(wrong * 100 <= percent * expected, "{fps} fps: counted {counted} of {expected}, {wrong} wrong");
+        assert!(wrong * 100 <= 2 * expected, "{fps} fps: counted {counted} of {expected}, {wrong} wrong");
     }
 }
 

@@ -210,7 +210,7 @@ fn who_waits_and_what_is_parked_stay_objects() {
         // A person comes, waits for two minutes half hidden, so that the detector is seldom sure, and leaves.
         let waits = |secs: f32| {
             let x = if secs < 3.0 { 0.2 + 0.1 * secs } else { 0.5 + 0.1 * (secs - 123.0).max(0.0) };
-            let score = if (3.0..123.0).contains(&secs) { 0.46 + 0.08 * flicker(secs) } else { 0.8 };
+            let score = if (3.0..123.0).contains(&secs) { 0.42 + 0.08 * flicker(secs) } else { 0.8 };
             vec![person(x, 0.5, score)]
         };
         let mut tracker = Tracker::new(SETTINGS);

@@ -9,12 +9,23 @@
 //! usually judged with such rows (ByteTrack, Zhang et al., ECCV 2022, does the same). How long a gap may
 //! be is the tracker's decision: it gives a track up after `lost_patience`. A place that was only
 //! predicted gets no row, so a track ends with its last detection.
+//!
+//! At last each track's boxes are smoothed over time, since the boxes of a detector shake and annotated ones
+//! do not (Gaussian-smoothed interpolation of StrongSORT, Du et al., IEEE TMM 2023, here with a plain
+//! Gaussian weight). This looks ahead, which a file may and the operators of a live camera cannot: what they
+//! count does not depend on it.
 
 use std::collections::BTreeMap;
 
 use kerbside_core::frame::Frame;
 use kerbside_core::observation::Track;
+use kerbside_core::time::MediaTime;
 use kerbside_operators::tracker::Tracker;
+
+/// The standard deviation, in seconds, of the Gaussian with which boxes are smoothed.
+const SMOOTHING_SECS: f64 = 0.2;
+/// Rows that are this many standard deviations away do not count.
+const SMOOTHING_REACH: f64 = 3.0;
 
 /// One track in one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +56,9 @@ pub(crate) struct TrackRows {
 #[derive(Debug, Default)]
 struct Growing {
     confirmed: bool,
-    rows: Vec<TrackRow>,
+    rows: Vec<(MediaTime, TrackRow)>,
     /// The frames without a detection since the last row.
-    hidden: Vec<u64>,
+    hidden: Vec<(MediaTime, u64)>,
 }
 
 impl TrackRows {
@@ -64,9 +75,9 @@ impl TrackRows {
     fn grow(&mut self, frame: &Frame, track: &Track) -> &mut Growing {
         let growing = self.tracks.entry(track.id.0).or_default();
         if track.detected {
-            growing.push(row(frame, track));
+            growing.push(frame.media_time, row(frame, track));
         } else {
-            growing.hidden.push(frame.sequence + 1);
+            growing.hidden.push((frame.media_time, frame.sequence + 1));
         }
         growing
     }
@@ -74,7 +85,7 @@ impl TrackRows {
     /// The rows, by frame and track.
     pub(crate) fn into_sorted(self) -> Vec<TrackRow> {
         let confirmed = self.tracks.into_values().filter(|growing| growing.confirmed);
-        let mut rows: Vec<TrackRow> = confirmed.flat_map(|growing| growing.rows).collect();
+        let mut rows: Vec<TrackRow> = confirmed.flat_map(|growing| growing.smoothed()).collect();
         rows.sort_by_key(|row| (row.frame, row.id));
         rows
     }
@@ -82,12 +93,38 @@ impl TrackRows {
 
 impl Growing {
     /// Adds a detection, and what lies between it and the one before.
-    fn push(&mut self, now: TrackRow) {
-        if let Some(&last) = self.rows.last() {
-            self.rows.extend(self.hidden.iter().map(|&frame| between(&last, &now, frame)));
+    fn push(&mut self, at: MediaTime, now: TrackRow) {
+        if let Some(&(_, last)) = self.rows.last() {
+            self.rows.extend(self.hidden.iter().map(|&(at, frame)| (at, between(&last, &now, frame))));
         }
         self.hidden.clear();
-        self.rows.push(now);
+        self.rows.push((at, now));
+    }
+
+    /// The rows with smoothed boxes. Each is averaged with as many rows before it as after it, so that a
+    /// steady motion stays where it is, to the first and the last row.
+    fn smoothed(&self) -> Vec<TrackRow> {
+        let rows = &self.rows;
+        let smooth = |(index, &(at, row)): (usize, &(MediaTime, TrackRow))| {
+            let (mut sum, mut weights) = ([row.left, row.top, row.width, row.height].map(f64::from), 1.0);
+            for step in 1..=index.min(rows.len() - 1 - index) {
+                let (before, after) = (&rows[index - step], &rows[index + step]);
+                let secs = after.0.since(at).max(at.since(before.0)).as_secs_f64();
+                if secs > SMOOTHING_REACH * SMOOTHING_SECS {
+                    break;
+                }
+                let weight = (-0.5 * (secs / SMOOTHING_SECS).powi(2)).exp();
+                for TrackRow { left, top, width, height, .. } in [before.1, after.1] {
+                    for (sum, side) in sum.iter_mut().zip([left, top, width, height]) {
+                        *sum += weight * f64::from(side);
+                    }
+                    weights += weight;
+                }
+            }
+            let [left, top, width, height] = sum.map(|sum| (sum / weights) as f32);
+            TrackRow { left, top, width, height, ..row }
+        };
+        rows.iter().enumerate().map(smooth).collect()
     }
 }
 
@@ -127,14 +164,35 @@ mod tests {
         TrackRow { frame, id: 7, left, top: 10.0, width: 20.0, height: 50.0, score: 0.5 }
     }
 
-    #[test]
-    fn a_gap_is_filled_on_the_straight_way_and_an_end_is_not() {
+    /// A track at 10 frames a second, one row for each number.
+    fn grown(lefts: &[Option<f32>]) -> Growing {
         let mut growing = Growing::default();
-        growing.push(at(3, 100.0));
-        growing.hidden = vec![4, 5, 6];
-        growing.push(at(7, 140.0));
-        growing.hidden = vec![8, 9];
-        let lefts: Vec<(u64, f32)> = growing.rows.iter().map(|row| (row.frame, row.left)).collect();
-        assert_eq!(lefts, [(3, 100.0), (4, 110.0), (5, 120.0), (6, 130.0), (7, 140.0)]);
+        for (frame, left) in (1u64..).zip(lefts) {
+            let time = MediaTime::from_millis(100 * frame);
+            match left {
+                Some(left) => growing.push(time, at(frame, *left)),
+                None => growing.hidden.push((time, frame)),
+            }
+        }
+        growing
+    }
+
+    fn lefts(rows: &[TrackRow]) -> Vec<(u64, f32)> {
+        rows.iter().map(|row| (row.frame, (row.left * 100.0).round() / 100.0)).collect()
+    }
+
+    #[test]
+    fn a_gap_is_filled_on_the_straight_way_an_end_is_not_and_steady_motion_stays_where_it_is() {
+        let growing = grown(&[Some(90.0), Some(100.0), None, None, None, Some(140.0), None, None]);
+        let expected = [(1, 90.0), (2, 100.0), (3, 110.0), (4, 120.0), (5, 130.0), (6, 140.0)];
+        assert_eq!(lefts(&growing.smoothed()), expected);
+    }
+
+    #[test]
+    fn a_box_that_shakes_is_smoothed() {
+        let shaking: Vec<Option<f32>> = (0..20).map(|n| Some(if n % 2 == 0 { 100.0 } else { 110.0 })).collect();
+        for row in &grown(&shaking).smoothed()[5..15] {
+            assert!((row.left - 105.0).abs() < 1.0, "{row:?}");
+        }
     }
 }
