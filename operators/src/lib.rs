@@ -9,17 +9,20 @@
 #![forbid(unsafe_code)]
 
 pub mod count_line;
+pub mod detect_unusual_motion;
 pub mod measure_occupancy;
 pub mod tracker;
 
 mod course;
+mod episodes;
+mod normal_motion;
 mod options;
 mod per_track;
 
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, detect_unusual_motion::SPEC, measure_occupancy::SPEC];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {
@@ -32,7 +35,8 @@ mod tests {
     use std::path::Path;
 
     /// Source files that are no operators.
-    const HELPERS: [&str; 5] = ["course.rs", "lib.rs", "options.rs", "per_track.rs", "tracker"];
+    const HELPERS: [&str; 7] =
+        ["course.rs", "episodes.rs", "lib.rs", "normal_motion", "options.rs", "per_track.rs", "tracker"];
 
     #[test]
     fn every_operator_file_has_its_row_in_the_sorted_table() {

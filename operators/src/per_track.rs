@@ -29,6 +29,13 @@ impl<T: Copy + Default> PerTrack<T> {
         }
     }
 
+    /// What is remembered of tracks that are not in `tracks`, which are in the order of their ids: the next
+    /// [`PerTrack::follow`] with them forgets it.
+    pub(crate) fn ended<'a>(&'a self, tracks: &'a [Track]) -> impl Iterator<Item = (TrackId, &'a T)> {
+        let gone = |id: &TrackId| tracks.binary_search_by_key(id, |track| track.id).is_err();
+        self.states.iter().filter(move |(id, _)| gone(id)).map(|(id, state)| (*id, state))
+    }
+
     /// Forgets every track.
     pub(crate) fn clear(&mut self) {
         self.states.clear();
@@ -70,5 +77,10 @@ mod tests {
         assert_eq!(follow(&[1, 4]), [1, 4]);
         assert_eq!(follow(&[]), [0u32; 0]);
         assert_eq!(follow(&[4]), [1]);
+        assert_eq!(follow(&[2, 4]), [1, 2]);
+        let ended = |ids: &[u64]| seen.ended(&tracks(ids)).map(|(id, count)| (id.0, *count)).collect::<Vec<_>>();
+        assert_eq!(ended(&[3, 4]), [(2, 1)]);
+        assert_eq!(ended(&[2, 4]), []);
+        assert_eq!(ended(&[]), [(2, 1), (4, 2)]);
     }
 }

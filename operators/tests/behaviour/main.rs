@@ -7,3 +7,4 @@ mod quality;
 mod scenes;
 mod street;
 mod tracking;
+mod unusual;
