@@ -41,7 +41,8 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const PICTURE: PictureSize = PictureSize { width: 1280, height: 720 };
-const OPERATORS: &str = "count_line: {line: line}\nmeasure_occupancy: {zone: zone}\n";
+const OPERATORS: &str =
+    "count_line: {line: line}\ndetect_unusual_motion: {learn_for: 10m}\nmeasure_occupancy: {zone: zone}\n";
 
 /// A crowd of 50 that mills about the line; every frame some are missed and some are weak.
 fn crowd(frame: u64, detections: &mut Vec<Detection>) {

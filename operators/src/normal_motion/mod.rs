@@ -63,6 +63,20 @@ impl Grid {
         (y as usize).min(self.rows - 1) * self.columns + (x as usize).min(self.columns - 1)
     }
 
+    /// The four cells whose middles are nearest around a place, with their shares of it by distance; at the
+    /// picture's edge a cell stands for those beyond.
+    pub(crate) fn corners(self, [x, y]: [f64; 2]) -> [(usize, f32); 4] {
+        let (left, top) = ((x - 0.5).floor(), (y - 0.5).floor());
+        let (right_share, lower_share) = ((x - 0.5 - left) as f32, (y - 0.5 - top) as f32);
+        let cell = |x: f64, y: f64| self.cell([x.max(0.0), y.max(0.0)]);
+        [
+            (cell(left, top), (1.0 - right_share) * (1.0 - lower_share)),
+            (cell(left + 1.0, top), right_share * (1.0 - lower_share)),
+            (cell(left, top + 1.0), (1.0 - right_share) * lower_share),
+            (cell(left + 1.0, top + 1.0), right_share * lower_share),
+        ]
+    }
+
     /// The up to eight cells around a cell.
     pub(crate) fn around(self, cell: usize) -> impl Iterator<Item = usize> {
         let (row, column) = (cell / self.columns, cell % self.columns);
@@ -85,6 +99,9 @@ mod tests {
         assert_eq!(around(5), [0, 1, 2, 4, 6, 8, 9, 10]);
         assert_eq!(around(11), [6, 7, 10]);
         let at = |x, y| grid.cell(grid.place(PointInImage { x, y }));
+        assert_eq!(grid.corners([1.5, 1.5])[0], (5, 1.0));
+        assert_eq!(grid.corners([0.2, 3.0]).map(|(cell, _)| cell), [8, 8, 8, 8]);
+        assert_eq!(grid.corners([3.0, 1.75]), [(6, 0.375), (7, 0.375), (10, 0.125), (11, 0.125)]);
         assert_eq!([at(0.0, 0.0), at(0.99, 0.0), at(0.3, 0.5), at(1.2, 1.0), at(-3.0, 0.7)], [0, 3, 5, 11, 8]);
     }
 }

@@ -7,6 +7,11 @@
 //! an hour counts like whoever waits for two seconds. Samples wait until the track has ended, so that no
 //! track is judged by itself.
 //!
+//! # Who counts at all
+//! Only what has moved from where it was first seen, by half the height of its box. What a detector invents
+//! (posters, shadows, bins) stands, and so does what was parked before the tracker found it: neither says how
+//! things move here.
+//!
 //! # How it is judged
 //! For each reason, the mean surprise of the last moments, which count less the longer ago they are. Means are
 //! over time, not over frames.
@@ -29,6 +34,10 @@ const MOST_SAMPLES: usize = 64;
 const HEIGHT_HALF_LIFE: Duration = Duration::from_millis(400);
 /// After a longer pause between two detections nobody knows the way between.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
+/// How far it must have got from where it was first seen, box heights.
+const MOVED_HEIGHTS: f64 = 0.5;
+/// So far from a cell one may belong to it, box heights.
+const SLACK_HEIGHTS: f64 = 0.25;
 /// Slower than this nobody moves, for boxes shake. Box heights per second.
 pub(crate) const SLOWEST_HEIGHTS: f64 = 0.1;
 
@@ -80,6 +89,9 @@ pub(crate) struct Walk {
     course_on_ground: Course,
     pub(crate) height: f64,
     pub(crate) last: Option<Step>,
+    /// In picture heights.
+    first: Option<[f64; 2]>,
+    moved: bool,
     leash: Option<[f64; 2]>,
     samples: [Sample; MOST_SAMPLES],
     sampled: u8,
@@ -95,6 +107,8 @@ impl Default for Walk {
             course_on_ground: Course::default(),
             height: 0.0,
             last: None,
+            first: None,
+            moved: false,
             leash: None,
             samples: [Sample::default(); MOST_SAMPLES],
             sampled: 0,
@@ -125,15 +139,20 @@ impl Walk {
         };
         self.height = keep * self.height + (1.0 - keep) * step.height;
         self.last = Some(step);
-        self.course.add(step.at, [f64::from(step.foot.x) * step.aspect, f64::from(step.foot.y)]);
+        let point = [f64::from(step.foot.x) * step.aspect, f64::from(step.foot.y)];
+        let [x, y] = *self.first.get_or_insert(point);
+        self.moved |= (point[0] - x).hypot(point[1] - y) >= MOVED_HEIGHTS * self.height;
+        self.course.add(step.at, point);
         if let Some((point, _)) = step.on_ground {
             self.course_on_ground.add(step.at, point);
         }
         let Some(motion) = self.motion(step) else { return };
         let place = known.grid.place(step.foot);
         self.sample(known.grid, place, motion);
-        if judged {
-            let surprise = known.surprise(group, known.grid.cell(place), motion);
+        if judged && self.moved {
+            let height = SLACK_HEIGHTS * self.height;
+            let slack = [height / step.aspect * known.grid.columns as f64, height * known.grid.rows as f64];
+            let surprise = known.surprise(group, place, slack, motion);
             self.judge(surprise, lasted.min(LONGEST_GAP), memory);
         }
     }
@@ -204,7 +223,7 @@ impl Walk {
     /// What is to be learned, with the group that it is learned for.
     pub(crate) fn lesson(&self) -> Option<(Group, &[Sample])> {
         let samples = self.samples();
-        self.group.filter(|_| !samples.is_empty()).map(|group| (group, samples))
+        self.group.filter(|_| self.moved && !samples.is_empty()).map(|group| (group, samples))
     }
 
     fn samples(&self) -> &[Sample] {
@@ -280,6 +299,7 @@ mod tests {
         let walk = walk(10.0, 600.0, shaking);
         assert_eq!(walk.samples().iter().filter(|sample| sample.speed == 0).count(), 1, "{:?}", walk.samples());
         assert!(walk.samples().len() <= 9, "at most once for each direction");
+        assert_eq!(walk.lesson(), None, "it never moved");
     }
 
     #[test]
