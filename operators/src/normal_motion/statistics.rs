@@ -228,7 +228,8 @@ fn direction_bins(place: f32) -> (usize, usize, f32) {
 fn share_as_rare(directions: &[f32; DIRECTIONS], turn: f64) -> f32 {
     let (bin, next, share) = direction_bins((turn.rem_euclid(1.0) * DIRECTIONS as f64) as f32);
     let here = directions[bin] * (1.0 - share) + directions[next] * share;
-    directions.iter().map(|other| other.min(here)).sum()
+    // Up to twice as usual counts in part, so that nothing jumps.
+    directions.iter().map(|other| other * (2.0 - other / here).clamp(0.0, 1.0)).sum()
 }
 
 fn posterior<const N: usize>(counts: &[f32; N], prior: &[f32; N]) -> [f32; N] {

@@ -146,8 +146,10 @@ impl Walk {
         if let Some((point, _)) = step.on_ground {
             self.course_on_ground.add(step.at, point);
         }
-        let Some(motion) = self.motion(step) else { return };
         let place = known.grid.place(step.foot);
+        // It is led from where it was first seen, though its speed is known later.
+        self.leash.get_or_insert(place);
+        let Some(motion) = self.motion(step) else { return };
         self.sample(known.grid, place, motion);
         if judged && self.moved {
             let height = SLACK_HEIGHTS * self.height;
@@ -155,12 +157,6 @@ impl Walk {
             let surprise = known.surprise(group, place, slack, motion);
             self.judge(surprise, lasted.min(LONGEST_GAP), memory);
         }
-    }
-
-    /// Nobody knows where the object went meanwhile.
-    pub(crate) fn interrupt(&mut self) {
-        (self.course, self.course_on_ground) = Default::default();
-        self.leash = None;
     }
 
     /// How it moves, once that is known.
@@ -178,12 +174,8 @@ impl Walk {
     }
 
     fn sample(&mut self, grid: Grid, place: [f64; 2], motion: Motion) {
-        let Some(mut leash) = self.leash else {
-            self.leash = Some(place);
-            self.keep(motion.sample(grid.cell(place)));
-            return;
-        };
-        if motion == Motion::Stands {
+        let mut leash = self.leash.unwrap_or(place);
+        if self.sampled == 0 || motion == Motion::Stands {
             self.keep(motion.sample(grid.cell(leash)));
         }
         loop {
@@ -200,10 +192,9 @@ impl Walk {
 
     /// Keeps a sample of a cell and direction that the track has not been in before.
     fn keep(&mut self, sample: Sample) {
-        let alike = |other: &Sample| {
-            let both_move = (other.speed == 0) == (sample.speed == 0);
-            other.cell == sample.cell && both_move && other.direction / 32 == sample.direction / 32
-        };
+        // The nearest of the eight directions: straight along the picture is the middle of one.
+        let way = |sample: &Sample| (sample.speed > 0).then_some(sample.direction.wrapping_add(16) / 32);
+        let alike = |other: &Sample| other.cell == sample.cell && way(other) == way(&sample);
         if usize::from(self.sampled) < MOST_SAMPLES && !self.samples().iter().any(alike) {
             self.samples[usize::from(self.sampled)] = sample;
             self.sampled += 1;
@@ -281,8 +272,13 @@ mod tests {
     #[test]
     fn the_same_path_gives_the_same_samples_at_any_frame_rate() {
         let path = |secs: f64| (0.05 + 0.11 * secs, 0.3 + 0.021 * secs);
-        let cells =
-            |fps| walk(fps, 8.0, path).samples().iter().map(|s| (s.cell, s.direction / 32)).collect::<Vec<_>>();
+        let cells = |fps| {
+            walk(fps, 8.0, path)
+                .samples()
+                .iter()
+                .map(|s| (s.cell, s.direction.wrapping_add(16) / 32))
+                .collect::<Vec<_>>()
+        };
         let slow: Vec<_> = cells(5.0);
         assert!(slow.len() > 14, "{slow:?}");
         // The first sample is where the speed is first known, which is a frame earlier or later.

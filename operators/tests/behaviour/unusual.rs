@@ -14,7 +14,7 @@ use kerbside_core::operator::{Operator, RecallError};
 use kerbside_core::time::MediaTime;
 
 use crate::camera::{configure, only};
-use crate::street::observation;
+use crate::street::{Actor, Detector, film, observation, operate, track};
 
 const CAMERA: &str = "\
 geometry: {}
@@ -330,6 +330,62 @@ fn what_is_unusual_is_found_and_little_else() {
     }
 }
 
+/// A thing that happened before is still unusual, as long as it is rare.
+#[test]
+fn three_like_it_in_six_hours_are_no_habit() {
+    let mut total = Tally::default();
+    for seed in 0..4 {
+        let mut movers = usual(0.0, 6.0 * HOUR, &mut fastrand::Rng::with_seed(seed));
+        movers.extend((0..3).flat_map(|n| unusual(2.0 * HOUR * f64::from(n) + 100.0)));
+        let mut watcher = Watcher::new(CAMERA);
+        watcher.watch(&mut Film::new(movers, 5.0, seed), 6.0 * HOUR);
+        let bytes = watcher.remembered();
+        for trials in 0..8 {
+            for mover in unusual(20.0) {
+                let (film, watcher) = trial(CAMERA, &bytes, &[mover], 5.0, 100 * seed + trials);
+                total.count(&film, &watcher);
+            }
+        }
+    }
+    println!("{total:?}, recall {:.3}", total.recall());
+    assert!(total.recall() >= 0.8 && total.precision() >= 0.98);
+    assert!(!total.missed.contains_key("direction") && !total.missed.contains_key("place"));
+}
+
+/// The same through the tracker: half an hour of a street, then wrong-way cars.
+#[test]
+fn wrong_ways_are_found_behind_the_tracker() {
+    let mut dice = fastrand::Rng::with_seed(21);
+    let mut actors = Vec::new();
+    let mut car = |at: f64, row: f64, rightwards: bool, dice: &mut fastrand::Rng| {
+        let path = if rightwards { [(0.05, row), (0.95, row)] } else { [(0.95, row), (0.05, row)] };
+        actors.push(Actor { speed: 0.3 * (0.9 + 0.2 * dice.f64()), height: 0.12, ..Actor::car(at, &path) });
+    };
+    for second in (0..2400).step_by(4) {
+        let (row, rightwards) = LANES[dice.usize(0..2)];
+        car(f64::from(second) + 2.0 * dice.f64(), row, rightwards, &mut dice);
+    }
+    let wrong_ways: Vec<f64> = (0..8).map(|n| 1830.0 + 60.0 * f64::from(n)).collect();
+    for at in &wrong_ways {
+        // On the left lane to the right, in a gap.
+        car(*at, LANES[0].0 + 0.005, true, &mut dice);
+    }
+    let tracks = track(&film(&actors, Detector::USUAL, 5.0, 2400.0, 21));
+    let mut operator = only(&CAMERA.replace("2h", "30m")).operator;
+    let findings = operate(&mut *operator, &tracks);
+    let begins: Vec<f64> = findings
+        .as_slice()
+        .iter()
+        .filter(|finding| matches!(finding.kind, FindingKind::Incident(it) if it.phase == Phase::Begin))
+        .map(|finding| finding.at.as_nanos() as f64 / 1e9)
+        .collect();
+    let during = |at: f64| begins.iter().filter(|begin| (0.0..8.0).contains(&(*begin - at))).count();
+    let found = wrong_ways.iter().filter(|at| during(**at) > 0).count();
+    let others = begins.len() - wrong_ways.iter().map(|at| during(*at)).sum::<usize>();
+    println!("{found} of 8 wrong ways found, {others} others: {begins:?}");
+    assert!(found >= 7 && others <= 1, "{found} {others}");
+}
+
 #[test]
 fn a_usual_day_has_hardly_any_incident() {
     let began: Vec<_> = (0..4).flat_map(|seed| learned(CAMERA, 50 + seed, 26.0, 5.0).began()).collect();
@@ -355,8 +411,8 @@ fn counts(bytes: &[u8]) -> Vec<f32> {
 #[test]
 fn the_same_is_learned_at_any_frame_rate() {
     let movers = usual(0.0, HOUR, &mut fastrand::Rng::with_seed(5));
-    let learn = |fps: f64, jitter: f64| {
-        let mut film = Film { jitter, ..Film::new(movers.clone(), fps, 5) };
+    let learn = |fps: f64| {
+        let mut film = Film { misses: 0.0, jitter: 0.0, ..Film::new(movers.clone(), fps, 5) };
         let mut watcher = Watcher::new(CAMERA);
         watcher.watch(&mut film, HOUR);
         watcher.operator.finish(&mut watcher.findings);
@@ -366,10 +422,10 @@ fn the_same_is_learned_at_any_frame_rate() {
     };
     let apart =
         |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.iter().sum::<f32>();
-    let slow = learn(5.0, 0.0);
+    let slow = learn(5.0);
     assert!(slow.2 > 10_000.0, "{}", slow.2);
     for fps in [10.0, 25.0] {
-        let fast = learn(fps, 0.0);
+        let fast = learn(fps);
         let (visits, directions) = (apart(&slow.0, &fast.0), apart(&slow.1, &fast.1));
         println!("{fps} fps: visits {visits:.4}, directions {directions:.4}, all {:.4}", fast.2 / slow.2);
         assert!(visits < 0.06 && directions < 0.07 && (fast.2 / slow.2 - 1.0).abs() < 0.04, "{fps} fps");
@@ -436,7 +492,7 @@ fn a_new_traffic_scheme_becomes_usual() {
         watcher.incidents().iter().map(|(_, it)| it.since.as_nanos() / 3_600_000_000_000).collect();
     println!("incidents in hours {hours:?}");
     assert!(hours.contains(&4), "the first reversed cars are unusual");
-    assert!(hours.iter().all(|hour| (4..8).contains(hour)), "{hours:?}");
+    assert!(hours.iter().all(|hour| (4..6).contains(hour)), "{hours:?}");
 }
 
 #[test]
@@ -531,8 +587,8 @@ operators:
     let expected = [
         "4:14: operators.detect_unusual_motion[0].zone: there is no zone 'square'; the camera's geometry has no zones",
         "4:29: operators.detect_unusual_motion[0].grid[0]: 3 is out of range; a whole number of columns from 4 to 32 is expected",
-        "4:43: operators.detect_unusual_motion[0].rarity: 5 is out of range; a number of tracks from 100 to 1000000 is expected",
-        "4:57: operators.detect_unusual_motion[0].learn_for: 2m is out of range; a time with its unit (ms, s, m, h, d) from 10m to 1440h is expected, such as 500ms or 15m",
+        "4:45: operators.detect_unusual_motion[0].rarity: 5 is out of range; a number of tracks from 100 to 1000000 is expected",
+        "4:59: operators.detect_unusual_motion[0].learn_for: 2m is out of range; a time with its unit (ms, s, m, h, d) from 10m to 1440h is expected, such as 500ms or 15m",
         "5:14: operators.detect_unusual_motion[1].grid: 1 numbers were found; columns and rows are expected, such as [16, 12]",
         "5:27: operators.detect_unusual_motion[1].after: '2' has no unit; a time with its unit (ms, s, m, h, d) from 200ms to 1m is expected, such as 500ms or 15m",
         "5:41: operators.detect_unusual_motion[1].half_life: 400d is out of range; a time with its unit (ms, s, m, h, d) from 1h to 8760h is expected, such as 500ms or 15m",
