@@ -38,6 +38,9 @@ const LONGEST_GAP: Duration = Duration::from_secs(1);
 const MOVED_HEIGHTS: f64 = 0.5;
 /// So far from a cell one may belong to it, box heights.
 const SLACK_HEIGHTS: f64 = 0.25;
+/// So far from where it was expected, and as much more for each second, it is another object: box heights.
+const JUMP_HEIGHTS: f64 = 0.75;
+const JUMP_HEIGHTS_PER_SEC: f64 = 0.5;
 /// Slower than this nobody moves, for boxes shake. Box heights per second.
 pub(crate) const SLOWEST_HEIGHTS: f64 = 0.1;
 
@@ -132,6 +135,12 @@ impl Walk {
             (self.course, self.course_on_ground) = Default::default();
             self.leash = None;
         }
+        let point = [f64::from(step.foot.x) * step.aspect, f64::from(step.foot.y)];
+        if self.jumps_to(point, step.at) {
+            // The tracker took another object for this one. What was learned from both stays.
+            *self =
+                Self { group: self.group, class, samples: self.samples, sampled: self.sampled, ..Self::default() };
+        }
         let keep = if self.last.is_some() {
             (-lasted.as_secs_f64() / HEIGHT_HALF_LIFE.as_secs_f64()).exp2()
         } else {
@@ -139,7 +148,6 @@ impl Walk {
         };
         self.height = keep * self.height + (1.0 - keep) * step.height;
         self.last = Some(step);
-        let point = [f64::from(step.foot.x) * step.aspect, f64::from(step.foot.y)];
         let [x, y] = *self.first.get_or_insert(point);
         self.moved |= (point[0] - x).hypot(point[1] - y) >= MOVED_HEIGHTS * self.height;
         self.course.add(step.at, point);
@@ -157,6 +165,16 @@ impl Walk {
             let surprise = known.surprise(group, place, slack, motion);
             self.judge(surprise, lasted.min(LONGEST_GAP), memory);
         }
+    }
+
+    /// Whether the object cannot have got to a point by then: it is not the same.
+    fn jumps_to(&self, point: [f64; 2], at: MediaTime) -> bool {
+        let (Some(last), Some([x, y]), true) = (self.last, self.expected_at(at), self.course.velocity().is_some())
+        else {
+            return false;
+        };
+        let reach = (JUMP_HEIGHTS + JUMP_HEIGHTS_PER_SEC * at.since(last.at).as_secs_f64()) * self.height;
+        (point[0] - x).hypot(point[1] - y) > reach
     }
 
     /// How it moves, once that is known.
@@ -296,6 +314,14 @@ mod tests {
         assert_eq!(walk.samples().iter().filter(|sample| sample.speed == 0).count(), 1, "{:?}", walk.samples());
         assert!(walk.samples().len() <= 9, "at most once for each direction");
         assert_eq!(walk.lesson(), None, "it never moved");
+    }
+
+    #[test]
+    fn a_track_that_jumps_is_another_object() {
+        let turning_back = |secs: f64| if secs < 3.0 { (0.1 + 0.1 * secs, 0.4) } else { (0.6 - 0.1 * secs, 0.55) };
+        let walk = walk(5.0, 3.2, turning_back);
+        assert_eq!(walk.scores(), [None; 4], "it is judged anew");
+        assert_eq!(walk.lesson().map(|(group, _)| group), None, "it has not moved far yet");
     }
 
     #[test]

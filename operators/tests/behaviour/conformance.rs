@@ -15,6 +15,9 @@ use crate::unusual::learned_street;
 
 type Tracks = Vec<(MediaTime, Vec<Track>)>;
 
+/// Films a street.
+type Street = fn() -> Tracks;
+
 /// The operators of each row's example.
 fn examples() -> Vec<(&'static str, Vec<Configured>)> {
     TABLE
@@ -33,7 +36,7 @@ fn examples() -> Vec<(&'static str, Vec<Configured>)> {
 }
 
 /// Operators that say nothing before they have learned what is usual: each with a street that is long enough.
-const LEARNERS: [(&str, fn() -> Tracks); 1] = [("detect_unusual_motion", learned_street)];
+const LEARNERS: [(&str, Street); 1] = [("detect_unusual_motion", learned_street)];
 
 /// On which street an operator finds something.
 fn scene(name: &str) -> Tracks {

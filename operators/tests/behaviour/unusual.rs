@@ -224,7 +224,9 @@ impl Watcher {
     /// The tracks of incidents that began, with their reasons.
     fn began(&self) -> Vec<(TrackId, Reason)> {
         let begins = self.incidents().into_iter().filter(|(_, incident)| incident.phase == Phase::Begin);
-        begins.map(|(finding, incident)| (finding.track.unwrap(), incident.reason.unwrap())).collect()
+        begins
+            .map(|(finding, incident)| (finding.track.expect("a track"), incident.reason.expect("a reason")))
+            .collect()
     }
 }
 
@@ -352,7 +354,7 @@ fn three_like_it_in_six_hours_are_no_habit() {
     assert!(!total.missed.contains_key("direction") && !total.missed.contains_key("place"));
 }
 
-/// The same through the tracker: half an hour of a street, then wrong-way cars.
+/// The same behind the tracker: an hour and a half of a street, then wrong-way cars.
 #[test]
 fn wrong_ways_are_found_behind_the_tracker() {
     let mut dice = fastrand::Rng::with_seed(21);
@@ -361,16 +363,19 @@ fn wrong_ways_are_found_behind_the_tracker() {
         let path = if rightwards { [(0.05, row), (0.95, row)] } else { [(0.95, row), (0.05, row)] };
         actors.push(Actor { speed: 0.3 * (0.9 + 0.2 * dice.f64()), height: 0.12, ..Actor::car(at, &path) });
     };
-    for second in (0..2400).step_by(4) {
+    // Five of 700 cars of the lane, each in a gap: nobody drives through another.
+    let wrong_ways: Vec<f64> = (0..5).map(|n| 5400.0 + 100.0 * f64::from(n)).collect();
+    for second in (0..6000).step_by(4) {
         let (row, rightwards) = LANES[dice.usize(0..2)];
-        car(f64::from(second) + 2.0 * dice.f64(), row, rightwards, &mut dice);
+        let at = f64::from(second) + 2.0 * dice.f64();
+        if rightwards || wrong_ways.iter().all(|wrong_way| (at - wrong_way).abs() > 8.0) {
+            car(at, row, rightwards, &mut dice);
+        }
     }
-    let wrong_ways: Vec<f64> = (0..8).map(|n| 1830.0 + 60.0 * f64::from(n)).collect();
     for at in &wrong_ways {
-        // On the left lane to the right, in a gap.
         car(*at, LANES[0].0 + 0.005, true, &mut dice);
     }
-    let tracks = track(&film(&actors, Detector::USUAL, 5.0, 2400.0, 21));
+    let tracks = track(&film(&actors, Detector::USUAL, 5.0, 6000.0, 21));
     let mut operator = only(&CAMERA.replace("2h", "30m")).operator;
     let findings = operate(&mut *operator, &tracks);
     let begins: Vec<f64> = findings
@@ -382,8 +387,8 @@ fn wrong_ways_are_found_behind_the_tracker() {
     let during = |at: f64| begins.iter().filter(|begin| (0.0..8.0).contains(&(*begin - at))).count();
     let found = wrong_ways.iter().filter(|at| during(**at) > 0).count();
     let others = begins.len() - wrong_ways.iter().map(|at| during(*at)).sum::<usize>();
-    println!("{found} of 8 wrong ways found, {others} others: {begins:?}");
-    assert!(found >= 7 && others <= 1, "{found} {others}");
+    println!("{found} of 5 wrong ways found, {others} others: {begins:?}");
+    assert!(found == 5 && others <= 1, "{found} {others}");
 }
 
 #[test]
@@ -405,7 +410,7 @@ fn nothing_is_reported_while_it_learns() {
 
 /// The counts in what was remembered: see the table in `normal_motion/memory.rs`.
 fn counts(bytes: &[u8]) -> Vec<f32> {
-    bytes[32..bytes.len() - 8].chunks_exact(4).map(|it| f32::from_le_bytes(it.try_into().unwrap())).collect()
+    bytes[32..bytes.len() - 8].chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]])).collect()
 }
 
 #[test]
