@@ -85,7 +85,6 @@ impl Mean {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Walk {
     group: Option<Group>,
-    pub(crate) class: Class,
     /// In picture heights.
     course: Course,
     /// In metres.
@@ -105,7 +104,6 @@ impl Default for Walk {
     fn default() -> Self {
         Self {
             group: None,
-            class: Class::Other,
             course: Course::default(),
             course_on_ground: Course::default(),
             height: 0.0,
@@ -129,7 +127,7 @@ impl Walk {
             // What was surprising of one class need not be of the other.
             self.means = Default::default();
         }
-        (self.group, self.class) = (Some(group), class);
+        self.group = Some(group);
         let lasted = self.last.map_or(Duration::ZERO, |last| step.at.since(last.at));
         if lasted > LONGEST_GAP {
             (self.course, self.course_on_ground) = Default::default();
@@ -138,8 +136,7 @@ impl Walk {
         let point = [f64::from(step.foot.x) * step.aspect, f64::from(step.foot.y)];
         if self.jumps_to(point, step.at) {
             // The tracker took another object for this one. What was learned from both stays.
-            *self =
-                Self { group: self.group, class, samples: self.samples, sampled: self.sampled, ..Self::default() };
+            *self = Self { group: self.group, samples: self.samples, sampled: self.sampled, ..Self::default() };
         }
         let keep = if self.last.is_some() {
             (-lasted.as_secs_f64() / HEIGHT_HALF_LIFE.as_secs_f64()).exp2()
