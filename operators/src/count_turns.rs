@@ -161,9 +161,9 @@ impl Operator for CountTurns {
         }
         let (settings, at) = (&self.settings, observation.at);
         let aspect = observation.picture.aspect();
-        self.trips.gone(observation.tracks, |id, mut trip| {
+        for (id, mut trip) in self.trips.ended(observation.tracks) {
             report(settings.close(&mut trip), at, id, findings);
-        });
+        }
         self.trips.follow(observation.tracks, |track, trip| {
             let settled = trip.arrived.is_some_and(|(_, arrived)| at.since(arrived) >= settings.settle);
             if settled {

@@ -11,6 +11,7 @@
 pub mod count_line;
 pub mod count_turns;
 pub mod detect_unusual_flow;
+pub mod detect_unusual_motion;
 pub mod measure_dwell;
 pub mod measure_headway;
 pub mod measure_occupancy;
@@ -21,6 +22,8 @@ pub mod tracker;
 
 mod course;
 mod crossing;
+mod episodes;
+mod normal_motion;
 mod options;
 mod pace;
 mod per_track;
@@ -34,6 +37,7 @@ pub const TABLE: &[OperatorSpec] = &[
     count_line::SPEC,
     count_turns::SPEC,
     detect_unusual_flow::SPEC,
+    detect_unusual_motion::SPEC,
     measure_dwell::SPEC,
     measure_headway::SPEC,
     measure_occupancy::SPEC,

@@ -118,14 +118,14 @@ impl Operator for MeasureDwell {
             return;
         }
         let (settings, unseen) = (&self.settings, &mut self.unseen);
-        self.objects.gone(observation.tracks, |id, object| {
+        for (id, object) in self.objects.ended(observation.tracks) {
             // One that was outside already has left.
             match object.visit {
                 Some(visit) if object.inside => unseen.push(Unseen { id, visit }),
                 Some(visit) => settings.report(visit, at, id, findings),
                 None => {}
             }
-        });
+        }
         unseen.retain(|Unseen { id, visit }| {
             let waits = at.since(visit.until) <= settings.grace;
             if !waits {

@@ -157,9 +157,9 @@ impl Operator for MeasureSpeed {
             return;
         }
         let settings = &self.settings;
-        self.objects.gone(observation.tracks, |id, mut object| {
+        for (id, mut object) in self.objects.ended(observation.tracks) {
             settings.report(settings.close(&mut object), &object, at, id, findings);
-        });
+        }
         let aspect = observation.picture.aspect();
         self.objects.follow(observation.tracks, |track, object| {
             if track.detected {

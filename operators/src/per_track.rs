@@ -29,15 +29,11 @@ impl<T: Copy + Default> PerTrack<T> {
         }
     }
 
-    /// Tells of every track that was followed and is not in `tracks`, in the order of ids, with what is
-    /// remembered of it. For an operator that must act when a track ends: call it before
-    /// [`PerTrack::follow`], which then forgets them.
-    pub(crate) fn gone(&self, tracks: &[Track], mut ended: impl FnMut(TrackId, T)) {
-        for (id, state) in &self.states {
-            if tracks.binary_search_by_key(id, |track| track.id).is_err() {
-                ended(*id, *state);
-            }
-        }
+    /// Every track that was followed and is not in `tracks`, in the order of ids, with what is remembered of it. For
+    /// an operator that must act when a track ends: the next [`PerTrack::follow`] forgets them.
+    pub(crate) fn ended<'a>(&'a self, tracks: &'a [Track]) -> impl Iterator<Item = (TrackId, T)> + 'a {
+        let gone = |id: &TrackId| tracks.binary_search_by_key(id, |track| track.id).is_err();
+        self.states.iter().filter(move |(id, _)| gone(id)).copied()
     }
 
     /// Ends every track, in the order of ids.
@@ -78,7 +74,7 @@ mod tests {
         let mut seen: PerTrack<u32> = PerTrack::new();
         let mut ends = |ids: &[u64]| {
             let mut ends = Vec::new();
-            seen.gone(&tracks(ids), |id, count| ends.push((id.0, count)));
+            ends.extend(seen.ended(&tracks(ids)).map(|(id, count)| (id.0, count)));
             seen.follow(&tracks(ids), |_, count| *count += 1);
             ends
         };
@@ -109,5 +105,10 @@ mod tests {
         assert_eq!(follow(&[1, 4]), [1, 4]);
         assert_eq!(follow(&[]), [0u32; 0]);
         assert_eq!(follow(&[4]), [1]);
+        assert_eq!(follow(&[2, 4]), [1, 2]);
+        let ended = |ids: &[u64]| seen.ended(&tracks(ids)).map(|(id, count)| (id.0, count)).collect::<Vec<_>>();
+        assert_eq!(ended(&[3, 4]), [(2, 1)]);
+        assert_eq!(ended(&[2, 4]), []);
+        assert_eq!(ended(&[]), [(2, 1), (4, 2)]);
     }
 }

@@ -45,6 +45,8 @@ const PICTURE: PictureSize = PictureSize { width: 1280, height: 720 };
 const OPERATORS: &str = "\
 count_line: {line: line}
 count_turns: {zones: [east, zone], settle: 0s, u_turns: true}
+detect_unusual_flow: {line: line}
+detect_unusual_motion: {learn_for: 10m}
 measure_dwell: {zone: zone, grace: 1s}
 measure_headway: {line: line, classes: [person]}
 measure_occupancy: {zone: zone}

@@ -13,4 +13,5 @@ mod scripted;
 mod speeds;
 mod street;
 mod tracking;
+mod unusual;
 mod zones;
