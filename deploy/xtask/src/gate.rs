@@ -32,8 +32,9 @@ fn kernels_with_assertions() -> std::process::Command {
     tests
 }
 
-/// What this machine does, on the committed model and the real clip.
+/// What this machine does: the tracker and the operators by themselves, then the committed model and the real clip.
 pub(crate) fn bench() -> anyhow::Result<()> {
+    run(&mut cargo(&["bench", "--locked", "--package", "kerbside-operators", "--benches"]))?;
     run(&mut cargo(&["build", "--release", "--locked", "--package", "kerbside"]))?;
     let kerbside = target().join("release/kerbside");
     let mut detect = std::process::Command::new(&kerbside);
