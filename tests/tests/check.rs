@@ -9,6 +9,27 @@ use std::path::Path;
 
 use common::{camera_file, kerbside, root, stderr, stdout};
 
+/// Every operator of the table.
+const OPERATORS: [&str; 17] = [
+    "count_line",
+    "count_turns",
+    "detect_crowd",
+    "detect_intrusion",
+    "detect_loitering",
+    "detect_near_miss",
+    "detect_object_left",
+    "detect_stopped",
+    "detect_tamper",
+    "detect_unusual_flow",
+    "detect_unusual_motion",
+    "detect_wrong_way",
+    "measure_dwell",
+    "measure_headway",
+    "measure_occupancy",
+    "measure_queue",
+    "measure_speed",
+];
+
 fn site(folder: &Path, cameras: &[(&str, String)]) {
     fs::create_dir_all(folder.join("cameras")).unwrap();
     fs::write(folder.join("node.yaml"), "name: test-node\n").unwrap();
@@ -93,16 +114,35 @@ fn every_example_and_every_operators_example_is_accepted() {
 }
 
 #[test]
+fn the_example_of_every_manual_is_a_sound_camera() {
+    let folder = tempfile::tempdir().unwrap();
+    for operator in OPERATORS {
+        let output = kerbside(["operators", operator]);
+        assert_eq!(output.status.code(), Some(0), "{operator}: {}", stderr(&output));
+        let manual = stdout(&output);
+        let example = manual.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+        let text = format!("source: rtsp://10.0.4.21/{operator}\n{example}");
+        site(folder.path(), &[(operator, text)]);
+    }
+    let output = kerbside(["check", "--config", folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
 fn help_and_manuals_are_there_for_a_stranger() {
     let output = kerbside(["--help"]);
-    for command in ["run", "check", "replay", "events", "operators", "models", "bench"] {
+    for command in ["run", "check", "replay", "events", "backtest", "operators", "models", "bench"] {
         assert!(stdout(&output).contains(&format!("\n  {command} ")), "{}", stdout(&output));
     }
     let output = kerbside(["operators"]);
-    assert!(stdout(&output).contains("count_line"), "{}", stdout(&output));
+    for operator in OPERATORS {
+        let named = stdout(&output).lines().any(|line| line.starts_with(&format!("{operator} ")));
+        assert!(named, "{operator} is not in\n{}", stdout(&output));
+    }
+    assert_eq!(stdout(&output).lines().count(), OPERATORS.len());
     let output = kerbside(["operators", "count_line"]);
     assert!(stdout(&output).contains("# Options"), "{}", stdout(&output));
     let output = kerbside(["operators", "count_lines"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("count_line, measure_occupancy"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("count_line, count_turns"), "{}", stderr(&output));
 }
