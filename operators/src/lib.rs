@@ -15,6 +15,7 @@ pub mod tracker;
 mod course;
 mod episodes;
 mod options;
+mod per_object;
 mod per_track;
 
 use kerbside_core::operator::OperatorSpec;
@@ -33,7 +34,8 @@ mod tests {
     use std::path::Path;
 
     /// Source files that are no operators.
-    const HELPERS: [&str; 6] = ["course.rs", "episodes.rs", "lib.rs", "options.rs", "per_track.rs", "tracker"];
+    const HELPERS: [&str; 7] =
+        ["course.rs", "episodes.rs", "lib.rs", "options.rs", "per_object.rs", "per_track.rs", "tracker"];
 
     #[test]
     fn every_operator_file_has_its_row_in_the_sorted_table() {
