@@ -2,12 +2,13 @@
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Findings, Measure};
-use kerbside_core::geometry::{Line, PointInImage, SiteId};
-use kerbside_core::observation::{Observation, Track};
+use kerbside_core::geometry::SiteId;
+use kerbside_core::observation::Observation;
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
+use crate::crossing::{Approach, CrossingWatch, DEFAULT_HYSTERESIS, Passage};
 use crate::options;
 use crate::per_track::PerTrack;
 
@@ -35,33 +36,15 @@ operators:
     configure,
 };
 
-/// Half the band's width where nothing else is configured, in box heights.
-const DEFAULT_HYSTERESIS: f64 = 0.1;
-
 struct Settings {
     site: SiteId,
-    line: Line,
+    watch: CrossingWatch,
     classes: Vec<Class>,
-    /// In heights of the object's box.
-    hysteresis: f32,
 }
 
 struct CountLine {
     settings: Settings,
-    sides: PerTrack<Option<Seen>>,
-}
-
-/// Where an object was when it was last beyond the band.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    side: Side,
-    foot: PointInImage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
+    approaches: PerTrack<Approach>,
 }
 
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
@@ -73,6 +56,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     };
     reader.finish();
     let ((site, line), classes, hysteresis) = (line?, classes?, hysteresis? as f32);
+    let watch = CrossingWatch { line, hysteresis };
     let cells = classes
         .iter()
         .flat_map(|&class| {
@@ -80,28 +64,21 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
             [Direction::Forward, Direction::Backward].map(|direction| cell.directed(direction))
         })
         .collect();
-    let settings = Settings { site, line, classes, hysteresis };
-    Some(Configured::counting(CountLine { settings, sides: PerTrack::new() }, cells))
+    let settings = Settings { site, watch, classes };
+    Some(Configured::counting(CountLine { settings, approaches: PerTrack::new() }, cells))
 }
 
 impl Operator for CountLine {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         if !observation.trusted {
-            self.sides.clear();
+            self.approaches.clear();
             return;
         }
-        let Settings { site, line, classes, hysteresis } = &self.settings;
+        let Settings { site, watch, classes } = &self.settings;
         let aspect = observation.picture.aspect();
-        self.sides.follow(observation.tracks, |track, seen| {
-            let Some(now) = beyond(line, aspect, *hysteresis, track) else { return };
-            let before = seen.replace(now);
-            let Some(before) = before.filter(|before| before.side != now.side) else { return };
-            // Always from left to right, so that the way back is judged bit for bit like the way there.
-            let (direction, left, right) = match now.side {
-                Side::Right => (Direction::Forward, before.foot, now.foot),
-                Side::Left => (Direction::Backward, now.foot, before.foot),
-            };
-            if classes.contains(&track.class) && passes_between_ends(line, aspect, left, right) {
+        self.approaches.follow(observation.tracks, |track, approach| {
+            let passage = watch.follow(aspect, observation.at, track, approach);
+            if let Some(Passage { direction, .. }) = passage.filter(|_| classes.contains(&track.class)) {
                 findings.push(Finding {
                     at: observation.at,
                     site: *site,
@@ -116,34 +93,6 @@ impl Operator for CountLine {
     fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
 
     fn finish(&mut self, _findings: &mut Findings) {
-        self.sides.clear();
+        self.approaches.clear();
     }
-}
-
-/// On which side of the band the object is now; `None` inside the band, and where it was not detected.
-fn beyond(line: &Line, aspect: f32, hysteresis: f32, track: &Track) -> Option<Seen> {
-    let foot = track.box_in_image.foot();
-    let band = hysteresis * track.box_in_image.height();
-    let offset = offset(line, aspect, foot);
-    let side = if offset > 0.0 { Side::Right } else { Side::Left };
-    (track.detected && offset.abs() > band).then_some(Seen { side, foot })
-}
-
-/// The distance from the line, extended beyond its ends, in picture heights: positive to its right.
-/// Image y points down, which makes the usual cross product positive on the right.
-fn offset(line: &Line, aspect: f32, point: PointInImage) -> f32 {
-    let (along_x, along_y) = ((line.to.x - line.from.x) * aspect, line.to.y - line.from.y);
-    let (x, y) = ((point.x - line.from.x) * aspect, point.y - line.from.y);
-    let length = along_x.hypot(along_y).max(f32::MIN_POSITIVE);
-    (along_x * y - along_y * x) / length
-}
-
-/// Whether the straight way from a point on the left to one on the right meets the line between its ends.
-fn passes_between_ends(line: &Line, aspect: f32, left: PointInImage, right: PointInImage) -> bool {
-    let (offset_left, offset_right) = (offset(line, aspect, left), offset(line, aspect, right));
-    let share = offset_left / (offset_left - offset_right);
-    let (x, y) = (left.x + share * (right.x - left.x), left.y + share * (right.y - left.y));
-    let (along_x, along_y) = ((line.to.x - line.from.x) * aspect, line.to.y - line.from.y);
-    let along = (x - line.from.x) * aspect * along_x + (y - line.from.y) * along_y;
-    (0.0..=along_x * along_x + along_y * along_y).contains(&along)
 }

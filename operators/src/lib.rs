@@ -13,10 +13,13 @@ pub mod measure_occupancy;
 pub mod tracker;
 
 mod course;
+mod crossing;
 mod episodes;
 mod options;
 mod per_object;
 mod per_track;
+mod seen;
+mod zone;
 
 use kerbside_core::operator::OperatorSpec;
 
@@ -34,8 +37,18 @@ mod tests {
     use std::path::Path;
 
     /// Source files that are no operators.
-    const HELPERS: [&str; 7] =
-        ["course.rs", "episodes.rs", "lib.rs", "options.rs", "per_object.rs", "per_track.rs", "tracker"];
+    const HELPERS: &[&str] = &[
+        "course.rs",
+        "crossing.rs",
+        "episodes.rs",
+        "lib.rs",
+        "options.rs",
+        "per_object.rs",
+        "per_track.rs",
+        "seen.rs",
+        "tracker",
+        "zone.rs",
+    ];
 
     #[test]
     fn every_operator_file_has_its_row_in_the_sorted_table() {

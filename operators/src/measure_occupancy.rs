@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Finding, FindingKind, Findings, Measure};
-use kerbside_core::geometry::{PointInImage, Polygon, SiteId};
+use kerbside_core::geometry::{Polygon, SiteId};
 use kerbside_core::observation::Observation;
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
@@ -12,6 +12,7 @@ use kerbside_core::tree::Reader;
 
 use crate::options;
 use crate::per_track::PerTrack;
+use crate::seen::{foot_in_picture, is_gap};
 
 /// The row of the operator table.
 pub const SPEC: OperatorSpec = OperatorSpec {
@@ -32,13 +33,8 @@ operators:
     configure,
 };
 
-/// The longest time between two frames that counts as seen.
-const MAX_STEP: Duration = Duration::from_secs(2);
 /// How long an object stays present after its last detection.
 const HOLD: Duration = Duration::from_millis(500);
-/// The largest coordinate that is inside a zone which reaches to the picture's edge: by the even-odd rule
-/// a point on the polygon's far edge is outside.
-const INNERMOST_EDGE: f32 = 1.0 - 1e-4;
 
 struct Settings {
     site: SiteId,
@@ -69,13 +65,17 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
 impl Operator for MeasureOccupancy {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let Settings { site, zone, classes } = &self.settings;
-        let seen = observation.trusted && observation.step <= MAX_STEP && !observation.step.is_zero();
+        let seen = !is_gap(observation);
         self.last_detected.follow(observation.tracks, |track, last_detected| {
             if track.detected {
                 *last_detected = Some(observation.at);
             }
             let fresh = last_detected.is_some_and(|last| observation.at.since(last) <= HOLD);
-            if seen && fresh && classes.contains(&track.class) && zone.contains(foot(track.box_in_image.foot())) {
+            if seen
+                && fresh
+                && classes.contains(&track.class)
+                && zone.contains(foot_in_picture(&track.box_in_image))
+            {
                 findings.push(Finding {
                     at: observation.at,
                     site: *site,
@@ -92,9 +92,4 @@ impl Operator for MeasureOccupancy {
     fn finish(&mut self, _findings: &mut Findings) {
         self.last_detected.clear();
     }
-}
-
-/// The nearest point in the picture: boxes at the border may reach beyond it.
-fn foot(point: PointInImage) -> PointInImage {
-    PointInImage { x: point.x.clamp(0.0, INNERMOST_EDGE), y: point.y.clamp(0.0, INNERMOST_EDGE) }
 }
