@@ -133,13 +133,11 @@ impl<K: Copy + PartialEq> Episodes<K> {
                 self.next += 1;
                 say(rules.kind, episode, Phase::Begin, at, findings);
             }
-            None => {}
-            Some(open) => {
-                if at.since(open.said_at) >= BETWEEN_UPDATES && open.said != word.coarse() {
-                    (open.said_at, open.said) = (at, word.coarse());
-                    say(rules.kind, episode, Phase::Update, at, findings);
-                }
+            Some(open) if at.since(open.said_at) >= BETWEEN_UPDATES && open.said != word.coarse() => {
+                (open.said_at, open.said) = (at, word.coarse());
+                say(rules.kind, episode, Phase::Update, at, findings);
             }
+            _ => {}
         }
         episode.open.is_some()
     }
@@ -171,6 +169,11 @@ impl<K: Copy + PartialEq> Episodes<K> {
             }
             episode.key != key
         });
+    }
+
+    /// The last moment that was named.
+    pub(crate) fn now(&self) -> MediaTime {
+        self.now
     }
 
     /// Whether an incident of `key` lasts.

@@ -9,6 +9,12 @@
 #![forbid(unsafe_code)]
 
 pub mod count_line;
+pub mod detect_crowd;
+pub mod detect_intrusion;
+pub mod detect_loitering;
+pub mod detect_near_miss;
+pub mod detect_stopped;
+pub mod detect_wrong_way;
 pub mod measure_occupancy;
 pub mod tracker;
 
@@ -18,13 +24,25 @@ mod episodes;
 mod options;
 mod per_object;
 mod per_track;
+mod schedule;
 mod seen;
+mod standing;
+mod trail;
 mod zone;
 
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] = &[
+    count_line::SPEC,
+    detect_crowd::SPEC,
+    detect_intrusion::SPEC,
+    detect_loitering::SPEC,
+    detect_near_miss::SPEC,
+    detect_stopped::SPEC,
+    detect_wrong_way::SPEC,
+    measure_occupancy::SPEC,
+];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {
@@ -45,8 +63,11 @@ mod tests {
         "options.rs",
         "per_object.rs",
         "per_track.rs",
+        "schedule.rs",
         "seen.rs",
+        "standing.rs",
         "tracker",
+        "trail.rs",
         "zone.rs",
     ];
 

@@ -100,6 +100,11 @@ impl<T: Copy + Default> PerObject<T> {
         }
     }
 
+    /// What is remembered of every object, also of those that were lost.
+    pub(crate) fn states(&self) -> impl Iterator<Item = &T> {
+        self.objects.iter().map(|object| &object.state)
+    }
+
     /// Forgets every object.
     pub(crate) fn clear(&mut self) {
         self.objects.clear();

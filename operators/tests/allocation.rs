@@ -10,6 +10,7 @@ use kerbside_core::diagnostics::Problems;
 use kerbside_core::finding::Findings;
 use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::{BoxInImage, Geometry, Line, PointInImage, Polygon, Shape, Site};
+use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::observation::{Observation, SceneStatistics};
 use kerbside_core::operator::{Configured, Surroundings};
 use kerbside_core::time::{LocalTime, MediaTime, WallTime};
@@ -41,7 +42,16 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const PICTURE: PictureSize = PictureSize { width: 1280, height: 720 };
-const OPERATORS: &str = "count_line: {line: line}\nmeasure_occupancy: {zone: zone}\n";
+const OPERATORS: &str = "\
+count_line: {line: line}
+detect_crowd: {zone: zone, at_least: 5}
+detect_intrusion: {zone: zone}
+detect_loitering: {zone: zone, after: 5s, within: 5}
+detect_near_miss: {zone: zone, min_speed: 1, distance: 5}
+detect_stopped: {zone: zone, after: 5s}
+detect_wrong_way: {line: line, allowed: forward, min_distance: 1}
+measure_occupancy: {zone: zone}
+";
 
 /// A crowd of 50 that mills about the line; every frame some are missed and some are weak.
 fn crowd(frame: u64, detections: &mut Vec<Detection>) {
@@ -55,7 +65,9 @@ fn crowd(frame: u64, detections: &mut Vec<Detection>) {
         }
         let score = if (frame + index).is_multiple_of(7) { 0.3 } else { 0.8 };
         let box_in_image = BoxInImage { left, top, right: left + 0.04, bottom: top + 0.15 };
-        detections.push(Detection { class: Class::Person, score, box_in_image });
+        // Every fifth is a car.
+        let class = if index.is_multiple_of(5) { Class::Car } else { Class::Person };
+        detections.push(Detection { class, score, box_in_image });
     }
 }
 
@@ -69,10 +81,14 @@ fn operators() -> Vec<Configured> {
             Site { name: "zone".to_owned(), shape: Shape::Zone(Polygon { corners }) },
         ],
     };
+    let image = [point(0.2, 0.3), point(0.8, 0.3), point(1.0, 1.0), point(0.0, 1.0)];
+    let metres = [(0.0, 60.0), (60.0, 60.0), (60.0, 0.0), (0.0, 0.0)].map(|(x, y)| PointOnGround { x, y });
+    let ground = Ground::fit(&image, &metres).expect("a ground");
     let problems = Problems::in_file("operators.yaml");
     let value = yaml::parse(OPERATORS, &problems).expect("valid YAML");
     let reader = Reader::root(&value, &problems).expect("a map");
-    let surroundings = Surroundings { geometry: &geometry, ground: None, classes: &[Class::Person] };
+    let surroundings =
+        Surroundings { geometry: &geometry, ground: Some(&ground), classes: &[Class::Person, Class::Car] };
     reader
         .entries()
         .map(|(name, field)| {

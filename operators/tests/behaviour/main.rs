@@ -3,7 +3,9 @@
 mod camera;
 mod conformance;
 mod counting;
+mod plaza;
 mod quality;
 mod scenes;
+mod situations;
 mod street;
 mod tracking;
