@@ -7,7 +7,7 @@ use kerbside_core::finding::Findings;
 use kerbside_core::geometry::{Polygon, SiteId};
 use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::incident::{IncidentKind, IncidentUnit};
-use kerbside_core::observation::{Observation, TrackId};
+use kerbside_core::observation::{Observation, Track, TrackId};
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
@@ -15,9 +15,8 @@ use kerbside_core::tree::Reader;
 use crate::course::Course;
 use crate::episodes::{Episodes, Rules, Word};
 use crate::options;
-use crate::per_track::PerTrack;
 use crate::seen::{foot_in_picture, is_cut, is_gap};
-use crate::trail::{Passing, Point, Trail, passing};
+use crate::trail::{MEMORY, Passing, Point, Trail, passing};
 
 /// The row of the operator table.
 pub const SPEC: OperatorSpec = OperatorSpec {
@@ -88,25 +87,23 @@ struct Settings {
 
 struct DetectNearMiss {
     settings: Settings,
-    movers: PerTrack<Mover>,
-    /// Who was detected in this frame, and how: reused from frame to frame.
-    now: Vec<Now>,
+    /// In the order of tracks. Also those that are gone: somebody else may come to where they were.
+    paths: Vec<Path>,
     meetings: Vec<Meeting>,
     next: u32,
     episodes: Episodes<u32>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Mover {
-    trail: Trail,
-    course: Course,
-}
-
+/// Where one track has been of late.
 #[derive(Clone, Copy, Debug)]
-struct Now {
+struct Path {
     track: TrackId,
     class: Class,
     trail: Trail,
+    course: Course,
+    seen: MediaTime,
+    /// Whether this frame added to the trail.
+    fresh: bool,
 }
 
 /// A vehicle and somebody else whose paths came near.
@@ -142,8 +139,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     let rules = Rules { kind, after: Duration::ZERO, gap: Duration::ZERO, patience: REPORTED_FOR };
     let operator = DetectNearMiss {
         settings: Settings { site, zone, ground, pet, distance, min_speed: (min_speed / 3.6) as f32 },
-        movers: PerTrack::new(),
-        now: Vec::new(),
+        paths: Vec::new(),
         meetings: Vec::with_capacity(MEETINGS),
         next: 0,
         episodes: Episodes::new(rules),
@@ -172,25 +168,14 @@ impl Operator for DetectNearMiss {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let at = observation.at;
         if is_gap(observation) {
-            self.movers.clear();
+            self.paths.clear();
         }
         if observation.trusted {
-            let (ground, now) = (self.settings.ground, &mut self.now);
-            now.clear();
-            self.movers.follow(observation.tracks, |track, mover| {
-                let of_interest = is_vehicle(track.class) || is_exposed(track.class);
-                if !track.detected || !of_interest || is_cut(&track.box_in_image) {
-                    return;
-                }
-                let Some(place) = ground.on_ground(foot_in_picture(&track.box_in_image)) else { return };
-                mover.course.add(at, [place.x, place.y]);
-                let Some(velocity) = mover.course.velocity() else { return };
-                let velocity = velocity.map(|element| element as f32);
-                let score = track.score;
-                if mover.trail.add(Point { at, place: [place.x, place.y], velocity, score }) {
-                    now.push(Now { track: track.id, class: track.class, trail: mover.trail });
-                }
-            });
+            self.paths.retain(|path| at.since(path.seen) <= MEMORY);
+            self.paths.iter_mut().for_each(|path| path.fresh = false);
+            for track in observation.tracks.iter().filter(|track| track.detected) {
+                self.extend(at, track);
+            }
             self.meet(at);
         }
         self.report(at, OVER_AFTER, findings);
@@ -204,21 +189,48 @@ impl Operator for DetectNearMiss {
         if let Some(last) = self.meetings.iter().map(|meeting| meeting.met).max() {
             self.report(last.max(self.episodes.now()), Duration::ZERO, findings);
         }
-        self.movers.clear();
+        self.paths.clear();
         self.meetings.clear();
         self.episodes.finish(findings);
     }
 }
 
 impl DetectNearMiss {
+    /// Adds this frame's place to the track's path.
+    fn extend(&mut self, at: MediaTime, track: &Track) {
+        let of_interest = is_vehicle(track.class) || is_exposed(track.class);
+        if !of_interest || is_cut(&track.box_in_image) {
+            return;
+        }
+        let Some(place) = self.settings.ground.on_ground(foot_in_picture(&track.box_in_image)) else { return };
+        let place = [place.x, place.y];
+        let known = self.paths.binary_search_by_key(&track.id, |path| path.track);
+        let index = known.unwrap_or_else(|index| {
+            let (trail, course) = (Trail::default(), Course::default());
+            let path = Path { track: track.id, class: track.class, trail, course, seen: at, fresh: false };
+            self.paths.insert(index, path);
+            index
+        });
+        let path = &mut self.paths[index];
+        (path.class, path.seen) = (track.class, at);
+        path.course.add(at, place);
+        if let Some(velocity) = path.course.velocity() {
+            let velocity = velocity.map(|element| element as f32);
+            path.fresh = path.trail.add(Point { at, place, velocity, score: track.score });
+        }
+    }
+
     /// Compares the newest stretch of each path with what the others have left behind.
     fn meet(&mut self, at: MediaTime) {
-        for vehicle in self.now.iter().filter(|mover| is_vehicle(mover.class)) {
+        for vehicle in self.paths.iter().filter(|path| is_vehicle(path.class)) {
             let limit = self.settings.distance + half_width(vehicle.class) - HALF_CAR;
-            for other in self.now.iter().filter(|mover| is_exposed(mover.class)) {
+            for other in self.paths.iter().filter(|path| is_exposed(path.class)) {
                 // Whoever comes second meets the other's trail, so both ways are looked at.
-                let second = passing(&vehicle.trail, &other.trail, limit, self.settings.pet);
-                let first = passing(&other.trail, &vehicle.trail, limit, self.settings.pet);
+                let pet = self.settings.pet;
+                let behind = |mover: &Path, met: &Path| {
+                    mover.fresh.then(|| passing(&mover.trail, &met.trail, limit, pet)).flatten()
+                };
+                let (second, first) = (behind(vehicle, other), behind(other, vehicle));
                 let passings = [second, first.map(Passing::reversed)].into_iter().flatten();
                 let counts = passings.filter(|passing| self.settings.counts(other.class, passing));
                 let Some(nearest) = counts.min_by_key(|passing| passing.apart) else { continue };

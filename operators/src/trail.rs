@@ -12,7 +12,7 @@ const POINTS: usize = 31;
 /// The least time between two points.
 const SPACING: Duration = Duration::from_millis(95);
 /// How long a trail's point is of interest.
-const MEMORY: Duration = Duration::from_secs(3);
+pub(crate) const MEMORY: Duration = Duration::from_secs(3);
 /// How finely a new stretch is compared, in metres, and the most comparisons on one.
 const FINENESS: f64 = 0.25;
 const MOST_STEPS: f64 = 32.0;

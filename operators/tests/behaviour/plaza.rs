@@ -10,8 +10,7 @@ use kerbside_core::time::MediaTime;
 use crate::street::{Detector, Frame, PICTURE};
 
 /// 20 m wide and 40 m deep, from `y` 0 at the picture's lower edge. To be put under `geometry:`.
-pub(crate) const GROUND: &str = "\
-  ground:
+pub(crate) const GROUND: &str = "  ground:
     image: [[0.02, 0.95], [0.98, 0.95], [0.65, 0.3], [0.35, 0.3]]
     metres: [[0, 0], [20, 0], [20, 40], [0, 40]]
 ";
