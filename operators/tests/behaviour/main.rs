@@ -3,6 +3,7 @@
 mod camera;
 mod conformance;
 mod counting;
+mod people;
 mod plaza;
 mod quality;
 mod scenes;

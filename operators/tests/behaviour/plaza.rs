@@ -7,7 +7,7 @@ use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::incident::{Incident, Phase};
 use kerbside_core::time::MediaTime;
 
-use crate::street::{Detector, Frame, PICTURE};
+use crate::street::{Detector, Frame, PICTURE, covered};
 
 /// 20 m wide and 40 m deep, from `y` 0 at the picture's lower edge. To be put under `geometry:`.
 pub(crate) const GROUND: &str = "  ground:
@@ -76,12 +76,19 @@ pub(crate) fn film(movers: &[Mover], detector: Detector, fps: f64, secs: f64, se
                 shows: Vec::new(),
                 present: Vec::new(),
             };
+            let boxes: Vec<Option<BoxInImage>> = movers
+                .iter()
+                .map(|mover| mover.at(secs).map(|place| box_of(&ground, mover.class, place)))
+                .collect();
             for (index, mover) in movers.iter().enumerate() {
-                let Some(place) = mover.at(secs) else { continue };
+                let Some(truth) = boxes[index] else { continue };
                 frame.present.push(index);
-                if dice.f64() >= detector.misses {
-                    let box_in_image = shaken(box_of(&ground, mover.class, place), detector.jitter, &mut dice);
-                    let score = 0.5 + 0.45 * dice.f32();
+                let nearer = boxes.iter().flatten().filter(|it| it.bottom > truth.bottom);
+                let hidden = f64::from(nearer.map(|it| covered(&truth, it)).fold(0.0, f32::max));
+                if dice.f64() >= detector.misses && hidden <= detector.hidden_share {
+                    let box_in_image = shaken(truth, detector.jitter, &mut dice);
+                    let weak = hidden > detector.hidden_share / 2.0;
+                    let score = if weak { 0.2 + 0.35 * dice.f32() } else { 0.5 + 0.45 * dice.f32() };
                     frame.detections.push(Detection { class: mover.class, score, box_in_image });
                     frame.shows.push(Some(index));
                 }
