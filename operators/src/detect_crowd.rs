@@ -193,7 +193,9 @@ impl Operator for DetectCrowd {
                 findings.push(Finding { at, site, class: Some(PERSON), track: None, kind });
             }
             let level = mean / per;
-            if level >= if self.episodes.is_open(site) { until } else { from } {
+            // A mean comes near to a number of people and never reaches it, so that it is rounded to whole ones.
+            let rounded = (mean + 0.5) / per;
+            if rounded >= if self.episodes.is_open(site) { until } else { from } {
                 let times = level / from;
                 let word = Word {
                     site,
