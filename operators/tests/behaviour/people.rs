@@ -67,7 +67,7 @@ fn who_passes_a_corner_or_stays_outside_is_no_intrusion() {
     let corner: Vec<Mover> = (0..20)
         .map(|index| {
             let from = 2.0 * f64::from(index);
-            Mover::person(&[(from, 3.0, 6.4), (from + 4.0, 6.4, 3.0)])
+            Mover::person(&[(from, 3.0, 8.0), (from + 4.0, 8.0, 3.0)])
         })
         .collect();
     let outside = [
@@ -202,6 +202,20 @@ fn a_crowd_is_one_incident_and_does_not_flap() {
         }
         println!("crowd, {fps} fps: {words} words about 10 crowds");
     }
+}
+
+#[test]
+fn a_crowd_lasts_down_to_its_lower_threshold() {
+    let mut movers = crowd(12, 0.0, 80.0, 1);
+    movers.extend(crowd(16, 0.0, 20.0, 2).split_off(12));
+    movers.extend(crowd(20, 80.0, 120.0, 3).split_off(16));
+    let found = run(
+        "detect_crowd: [{zone: inner, at_least: 15, until: 11}]",
+        &seen(&movers, Detector::PERFECT, 10.0, 120.0, 1),
+    );
+    let (begins, ends) = (times(&found, Phase::Begin), times(&found, Phase::End));
+    assert_eq!(begins.len(), 1, "{begins:?}");
+    assert!(ends.len() == 1 && (88.0..100.0).contains(&ends[0]), "sixteen for 20 s, twelve until 80 s: {ends:?}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `detect_stopped`, `detect_wrong_way` and `detect_near_miss` where the truth is known.
 
-use kerbside_core::detection::Class;
+use kerbside_core::detection::{Class, Detection};
 use kerbside_core::finding::{Finding, FindingKind, Measure};
 use kerbside_core::incident::{IncidentUnit, Phase};
+use kerbside_core::observation::{Track, TrackId};
 use kerbside_core::time::MediaTime;
 
 use crate::camera::only;
@@ -269,9 +270,13 @@ fn who_waits_or_rides_along_is_no_near_miss() {
     let car = Mover::car(&[(8.0, 6.0, 37.0), (12.0, 6.0, 1.0)]);
     let waits = Mover::person(&[(0.0, 7.3, 15.0), (20.0, 7.3, 15.0)]);
     let rides = Mover::person(&[(8.0, 6.2, 37.0), (12.0, 6.2, 1.0)]);
-    let passenger = Mover { class: Class::Motorcycle, way: car.way.clone() };
+    let rider = Mover { class: Class::Motorcycle, way: car.way.clone() };
+    let [slow, beside] = [(Class::Car, 5.5), (Class::Bicycle, 6.5)].map(|(class, x)| {
+        let way = vec![(2.0, x, 37.0), (10.0, x, 1.0)];
+        Mover { class, way }
+    });
     for seed in 0..10 {
-        for movers in [vec![car.clone(), waits.clone()], vec![passenger.clone(), rides.clone()]] {
+        for movers in [[&car, &waits], [&rider, &rides], [&slow, &beside]].map(|pair| pair.map(Mover::clone)) {
             let found = found(&crossing(), &movers, Detector::USUAL, 10.0, 16.0, seed);
             assert_eq!(incidents(&found), [], "seed {seed}");
         }
@@ -305,5 +310,45 @@ fn who_stands_when_observation_begins_anew_was_always_there() {
     let frames = film(&[car], Detector::PERFECT, 5.0, 90.0, 1);
     let cut: Vec<_> = frames.into_iter().filter(|frame| frame.at >= MediaTime::from_millis(9000)).collect();
     let found = operate(&mut *only(&shoulder()).operator, &track(&cut)).as_slice().to_vec();
+    assert_eq!(found, []);
+}
+
+#[test]
+fn a_near_miss_needs_no_one_to_be_still_there() {
+    let [mut walk, car] = meeting(1.8, 10.0);
+    // Out of sight half a second after the middle of the lane, and before the car is near.
+    walk.way = vec![walk.way[0], (10.5, 6.0 + 0.65, 15.0)];
+    let found = found(&crossing(), &[walk, car], Detector::PERFECT, 10.0, 20.0, 1);
+    assert_eq!(times(&found, Phase::Begin).len(), 1);
+}
+
+#[test]
+fn a_track_that_jumps_from_a_passing_car_to_a_parked_one_is_no_stop() {
+    let (passing, parked) = (
+        Mover::car(&[(5.0, 13.0, 38.0), (8.0, 13.0, 13.0)]),
+        Mover::car(&[(0.0, 13.0, 12.0), (40.0, 13.0, 12.0)]),
+    );
+    let frames = film(&[passing, parked], Detector::PERFECT, 10.0, 40.0, 1);
+    let tracks: Vec<_> = frames
+        .iter()
+        .map(|frame| {
+            let passes = frame.shows.contains(&Some(0));
+            let was_there = frame.at > MediaTime::from_millis(8000);
+            let track = |(found, shown): (&Detection, &Option<usize>)| Track {
+                // The passing car's id goes on as the parked car's.
+                id: TrackId(if *shown == Some(0) || (was_there && !passes) { 2 } else { 1 }),
+                class: found.class,
+                score: found.score,
+                box_in_image: found.box_in_image,
+                detected: true,
+                since: MediaTime::ZERO,
+            };
+            let mut tracks: Vec<Track> = frame.detections.iter().zip(&frame.shows).map(track).collect();
+            tracks.sort_by_key(|track| track.id);
+            (frame.at, tracks)
+        })
+        .collect();
+    assert_eq!(tracks.last().expect("frames").1[0].id, TrackId(2));
+    let found = operate(&mut *only(&shoulder()).operator, &tracks).as_slice().to_vec();
     assert_eq!(found, []);
 }
