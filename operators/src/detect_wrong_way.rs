@@ -271,7 +271,7 @@ impl Settings {
             if drive.track.is_none() {
                 (drive.rear, drive.front) = (along, along);
             }
-            (drive.track, drive.track_rear, drive.course) = (Some(track.id), along, Course::default());
+            (drive.track, drive.track_rear) = (Some(track.id), along);
         }
         // A box that the picture's edge cuts has its foot elsewhere.
         if !is_cut(&track.box_in_image) {

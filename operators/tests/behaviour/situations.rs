@@ -23,6 +23,21 @@ fn shoulder() -> String {
     )
 }
 
+/// From the street's far end at 9 m/s, braking with 3 m/s² to a stop at `place`; and when it stands.
+fn arrival(begin: f64, lane: f64, place: f64) -> (f64, Vec<(f64, f64, f64)>) {
+    let (speed, brake) = (9.0, 3.0);
+    let braking = speed / brake;
+    let far = place + speed * braking / 2.0;
+    let stop = begin + (39.0 - far).max(0.0) / speed + braking;
+    let mut way = vec![(begin, lane, 39.0)];
+    way.extend((0..=6).map(|step| {
+        let left = braking * (1.0 - f64::from(step) / 6.0);
+        (stop - left, lane, place + brake * left * left / 2.0)
+    }));
+    way.dedup_by(|b, a| b.0 - a.0 < 0.01);
+    (stop, way)
+}
+
 /// Two minutes of a street: traffic, cars that were always parked, and cars that stop on the shoulder; with
 /// the spans of time in which each that stops should be reported.
 fn shoulder_scene(seed: u64) -> (Vec<Mover>, Vec<(f64, f64)>) {
@@ -40,15 +55,11 @@ fn shoulder_scene(seed: u64) -> (Vec<Mover>, Vec<(f64, f64)>) {
     let mut truths = Vec::new();
     for (index, lane) in [12.5, 12.5, 14.5].into_iter().enumerate() {
         let begin = 5.0 + 45.0 * (index % 2) as f64 + 5.0 * dice.f64();
-        let (stays, place) = (14.0 + 14.0 * dice.f64(), 5.0 + 22.0 * dice.f64());
-        let stop = begin + (39.0 - place) / 9.0;
+        let (stays, place) = (14.0 + 14.0 * dice.f64(), 4.0 + 18.0 * dice.f64());
+        let (stop, mut way) = arrival(begin, lane, place);
         let go = stop + stays;
-        movers.push(Mover::car(&[
-            (begin, lane, 39.0),
-            (stop, lane, place),
-            (go, lane, place),
-            (go + place / 7.0, lane, 0.5),
-        ]));
+        way.extend([(go, lane, place), (go + place / 7.0, lane, 0.5)]);
+        movers.push(Mover::car(&way));
         truths.push((stop + 9.0, stop + 12.5));
     }
     // One that stops for too short a time to count.
