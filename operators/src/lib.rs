@@ -10,8 +10,14 @@
 
 pub mod count_line;
 pub mod count_turns;
+pub mod detect_crowd;
+pub mod detect_intrusion;
+pub mod detect_loitering;
+pub mod detect_near_miss;
+pub mod detect_stopped;
 pub mod detect_unusual_flow;
 pub mod detect_unusual_motion;
+pub mod detect_wrong_way;
 pub mod measure_dwell;
 pub mod measure_headway;
 pub mod measure_occupancy;
@@ -26,8 +32,12 @@ mod episodes;
 mod normal_motion;
 mod options;
 mod pace;
+mod per_object;
 mod per_track;
+mod schedule;
 mod seen;
+mod standing;
+mod trail;
 mod zone;
 
 use kerbside_core::operator::OperatorSpec;
@@ -36,8 +46,14 @@ use kerbside_core::operator::OperatorSpec;
 pub const TABLE: &[OperatorSpec] = &[
     count_line::SPEC,
     count_turns::SPEC,
+    detect_crowd::SPEC,
+    detect_intrusion::SPEC,
+    detect_loitering::SPEC,
+    detect_near_miss::SPEC,
+    detect_stopped::SPEC,
     detect_unusual_flow::SPEC,
     detect_unusual_motion::SPEC,
+    detect_wrong_way::SPEC,
     measure_dwell::SPEC,
     measure_headway::SPEC,
     measure_occupancy::SPEC,

@@ -26,7 +26,7 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "name of a line, required",
             meaning: "Over which line, best of one lane.",
         },
-        options::VEHICLES,
+        options::VEHICLE_CLASSES,
         OptionDoc {
             name: "longest",
             takes: "1s to 1h; default 60s",

@@ -30,7 +30,7 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "name of a zone, required",
             meaning: "The lanes in which the queue stands.",
         },
-        options::VEHICLES,
+        options::VEHICLE_CLASSES,
         OptionDoc {
             name: "standing_below",
             takes: "with ground 1 to 30 km/h, default 5; without 0.05 to 2 box heights per second, default 0.25",

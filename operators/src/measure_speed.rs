@@ -34,7 +34,7 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "name of a zone; this or `line`",
             meaning: "Measures the mean speed from entering the zone to leaving it.",
         },
-        options::VEHICLES,
+        options::VEHICLE_CLASSES,
     ],
     example: "\
 geometry:

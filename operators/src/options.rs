@@ -4,6 +4,7 @@
 //! reads all of its keys first and then gives up once.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::allowed_words;
@@ -20,15 +21,22 @@ pub(crate) const CLASSES: OptionDoc = OptionDoc {
 };
 
 /// The manual's row for `classes` of an operator for vehicles.
-pub(crate) const VEHICLES: OptionDoc = OptionDoc {
+pub(crate) const VEHICLE_CLASSES: OptionDoc = OptionDoc {
     name: "classes",
     takes: "a list of classes; default: all that the camera looks for but people and bicycles",
     meaning: "Which classes are measured.",
 };
 
+/// What counts as motor traffic.
+pub(crate) const VEHICLES: [Class; 4] = [Class::Motorcycle, Class::Car, Class::Bus, Class::Truck];
+
 /// The required key `line`.
 pub(crate) fn line(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<(SiteId, Line)> {
-    let field = reader.required("line")?;
+    named_line(&reader.required("line")?, surroundings)
+}
+
+/// A field that names a line.
+pub(crate) fn named_line(field: &Field<'_>, surroundings: Surroundings<'_>) -> Option<(SiteId, Line)> {
     let name = field.name()?;
     let found = surroundings.geometry.line(name);
     if found.is_none() {
@@ -96,28 +104,37 @@ pub(crate) fn ground(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Opt
 
 /// The key `classes`: some of the camera's classes, in the order of [`Class::ALL`].
 pub(crate) fn classes(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
-    match reader.optional(CLASSES.name) {
-        Some(field) => chosen_classes(&field, surroundings),
-        None => Some(surroundings.classes.to_vec()),
-    }
+    classes_among(reader, surroundings, &Class::ALL, &Class::ALL)
 }
 
 /// The key `classes` of an operator for vehicles: where it is missing, the camera's vehicles.
 pub(crate) fn vehicles(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
-    if let Some(field) = reader.optional(VEHICLES.name) {
-        return chosen_classes(&field, surroundings);
-    }
-    let vehicles: Vec<Class> = surroundings.classes.iter().copied().filter(|class| !class.is_personal()).collect();
-    if vehicles.is_empty() {
-        reader.problem("this camera looks for no vehicles", "name the classes that are meant");
-        return None;
-    }
-    Some(vehicles)
+    let vehicles = Class::ALL.map(|class| (!class.is_personal()).then_some(class));
+    let vehicles: Vec<Class> = vehicles.into_iter().flatten().collect();
+    classes_among(reader, surroundings, &Class::ALL, &vehicles)
 }
 
-fn chosen_classes(field: &Field<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
+/// The key `classes` of an operator that is about some classes only: of those that the camera looks for
+/// and that are `allowed`; by default those that are `usual`.
+pub(crate) fn classes_among(
+    reader: &Reader<'_>,
+    surroundings: Surroundings<'_>,
+    allowed: &[Class],
+    usual: &[Class],
+) -> Option<Vec<Class>> {
+    let possible: Vec<Class> = surroundings.classes.iter().copied().filter(|it| allowed.contains(it)).collect();
+    let names: Vec<&str> = possible.iter().map(|class| class.name()).collect();
+    let Some(field) = reader.optional(CLASSES.name) else {
+        let chosen: Vec<Class> = possible.iter().copied().filter(|class| usual.contains(class)).collect();
+        if chosen.is_empty() {
+            let usual: Vec<&str> = usual.iter().map(|class| class.name()).collect();
+            let expected = format!("it must look for some of {}", usual.join(", "));
+            reader.problem("the camera looks for nothing that this operator is about", expected);
+            return None;
+        }
+        return Some(chosen);
+    };
     let items = field.list()?;
-    let names: Vec<&str> = surroundings.classes.iter().map(|class| class.name()).collect();
     if items.is_empty() {
         field.problem("no class is listed", allowed_words("", &names));
         return None;
@@ -134,7 +151,11 @@ fn chosen_classes(field: &Field<'_>, surroundings: Surroundings<'_>) -> Option<V
                 item.problem(format!("'{name}' is listed twice"), "each class once");
                 clean = false;
             }
-            Some(class) => chosen.push(class),
+            Some(class) if possible.contains(&class) => chosen.push(class),
+            Some(_) => {
+                item.problem(format!("this operator is not about '{name}'"), allowed_words(name, &names));
+                clean = false;
+            }
             None => {
                 item.problem(format!("this camera does not look for '{name}'"), allowed_words(name, &names));
                 clean = false;
@@ -143,6 +164,36 @@ fn chosen_classes(field: &Field<'_>, surroundings: Surroundings<'_>) -> Option<V
     }
     chosen.sort_unstable();
     clean.then_some(chosen)
+}
+
+/// A camera that does not look for people is of no use to an operator about people.
+pub(crate) fn people(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<()> {
+    let looks = surroundings.classes.contains(&Class::Person);
+    if !looks {
+        reader.problem("the camera does not look for people", "'person' is expected among its classes");
+    }
+    looks.then_some(())
+}
+
+/// The key `name`, a span of time in `range`, or what it is by default.
+pub(crate) fn duration_or(
+    reader: &Reader<'_>,
+    name: &'static str,
+    range: RangeInclusive<Duration>,
+    default: Duration,
+) -> Option<Duration> {
+    reader.optional(name).map_or(Some(default), |field| field.duration(range))
+}
+
+/// The key `name`, a number of `unit` in `range`, or what it is by default.
+pub(crate) fn number_or(
+    reader: &Reader<'_>,
+    name: &'static str,
+    range: RangeInclusive<f64>,
+    unit: &str,
+    default: f64,
+) -> Option<f64> {
+    reader.optional(name).map_or(Some(default), |field| field.number(range, unit))
 }
 
 fn known(what: &str, given: &str, names: &[&str]) -> String {

@@ -45,8 +45,14 @@ const PICTURE: PictureSize = PictureSize { width: 1280, height: 720 };
 const OPERATORS: &str = "\
 count_line: {line: line}
 count_turns: {zones: [east, zone], settle: 0s, u_turns: true}
+detect_crowd: {zone: zone, at_least: 5}
+detect_intrusion: {zone: zone}
+detect_loitering: {zone: zone, after: 5s, within: 5}
+detect_near_miss: {zone: zone, min_speed: 1, distance: 5}
+detect_stopped: {zone: zone, after: 5s}
 detect_unusual_flow: {line: line}
 detect_unusual_motion: {learn_for: 10m}
+detect_wrong_way: {line: line, allowed: forward, min_distance: 1}
 measure_dwell: {zone: zone, grace: 1s}
 measure_headway: {line: line, classes: [person]}
 measure_occupancy: {zone: zone}
@@ -66,7 +72,9 @@ fn crowd(frame: u64, detections: &mut Vec<Detection>) {
         }
         let score = if (frame + index).is_multiple_of(7) { 0.3 } else { 0.8 };
         let box_in_image = BoxInImage { left, top, right: left + 0.04, bottom: top + 0.15 };
-        detections.push(Detection { class: Class::Person, score, box_in_image });
+        // Every fifth is a car.
+        let class = if index.is_multiple_of(5) { Class::Car } else { Class::Person };
+        detections.push(Detection { class, score, box_in_image });
     }
 }
 
@@ -75,9 +83,6 @@ fn operators() -> Vec<Configured> {
     let line = Line { from: point(0.0, 0.5), to: point(1.0, 0.55) };
     let corners = vec![point(0.1, 0.1), point(0.9, 0.1), point(0.9, 0.9)];
     let east = vec![point(0.75, 0.0), point(1.0, 0.0), point(1.0, 0.7)];
-    let corners_in_image = [point(0.0, 0.0), point(1.0, 0.0), point(1.0, 1.0), point(0.0, 1.0)];
-    let metres = [(0.0, 60.0), (40.0, 60.0), (40.0, 0.0), (0.0, 0.0)].map(|(x, y)| PointOnGround { x, y });
-    let ground = Ground::fit(&corners_in_image, &metres).expect("a ground");
     let geometry = Geometry {
         sites: vec![
             Site { name: "east".to_owned(), shape: Shape::Zone(Polygon { corners: east }) },
@@ -85,10 +90,14 @@ fn operators() -> Vec<Configured> {
             Site { name: "zone".to_owned(), shape: Shape::Zone(Polygon { corners }) },
         ],
     };
+    let image = [point(0.2, 0.3), point(0.8, 0.3), point(1.0, 1.0), point(0.0, 1.0)];
+    let metres = [(0.0, 60.0), (60.0, 60.0), (60.0, 0.0), (0.0, 0.0)].map(|(x, y)| PointOnGround { x, y });
+    let ground = Ground::fit(&image, &metres).expect("a ground");
     let problems = Problems::in_file("operators.yaml");
     let value = yaml::parse(OPERATORS, &problems).expect("valid YAML");
     let reader = Reader::root(&value, &problems).expect("a map");
-    let surroundings = Surroundings { geometry: &geometry, ground: Some(&ground), classes: &[Class::Person] };
+    let surroundings =
+        Surroundings { geometry: &geometry, ground: Some(&ground), classes: &[Class::Person, Class::Car] };
     reader
         .entries()
         .map(|(name, field)| {

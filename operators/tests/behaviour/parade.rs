@@ -172,7 +172,7 @@ fn things(geometry: &Geometry, showing: &Showing) -> (Vec<Thing>, f64) {
         now += leaves + 30.0 + 0.7 * showing.crowd as f64;
         // A person walks over a place where a car is a second later.
         things.push(thing(Class::Person, now, &[(0.0, (x, y - 0.2)), (4.0, (x, y + 0.2))]));
-        things.push(thing(Class::Car, now, &[(1.2, (x - 0.3, y)), (4.8, (x + 0.3, y))]));
+        things.push(thing(Class::Car, now, &[(2.0, (x - 0.3, y)), (4.0, (x + 0.3, y))]));
         now += 10.0;
     }
     (things, now + 5.0)

@@ -154,7 +154,7 @@ pub(crate) fn film(actors: &[Actor], detector: Detector, fps: f64, secs: f64, se
         .collect()
 }
 
-fn covered(hidden: &BoxInImage, by: &BoxInImage) -> f32 {
+pub(crate) fn covered(hidden: &BoxInImage, by: &BoxInImage) -> f32 {
     let width = (hidden.right.min(by.right) - hidden.left.max(by.left)).max(0.0);
     let height = (hidden.bottom.min(by.bottom) - hidden.top.max(by.top)).max(0.0);
     width * height / hidden.area()
