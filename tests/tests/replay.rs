@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{program, root, rows, stderr, vtest};
+use common::{frames, program, root, rows, stderr, vtest};
+use kerbside_core::frame::Frame;
 use kerbside_core::geometry::BoxInImage;
 
 /// Frames of the clip.
@@ -21,7 +22,8 @@ type Boxes = BTreeMap<u64, Vec<BoxInImage>>;
 #[test]
 fn the_real_clip_gives_the_same_bytes_twice_and_its_people_are_found() {
     let folder = tempfile::tempdir().unwrap();
-    // Side by side, with different numbers of threads: neither time nor threads may reach a result.
+    // Side by side, with different numbers of threads, one with an overlay: neither time nor threads nor anyone's
+    // looking on may reach a result.
     let runs: Vec<_> = ["1", "2"]
         .into_iter()
         .map(|threads| {
@@ -34,6 +36,7 @@ fn the_real_clip_gives_the_same_bytes_twice_and_its_people_are_found() {
                 .arg(&out)
                 .arg("--tracks")
                 .arg(folder.path().join(format!("{threads}.csv")))
+                .args((threads == "2").then(|| format!("--overlay={}", folder.path().join("seen.mp4").display())))
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap()
@@ -50,8 +53,36 @@ fn the_real_clip_gives_the_same_bytes_twice_and_its_people_are_found() {
     }
     assert_eq!(bytes("1.csv"), bytes("2.csv"));
 
+    overlay_shows_the_clip_and_what_was_found(&folder.path().join("seen.mp4"));
     released_rows_count_the_people(&folder.path().join("1"));
     tracks_find_the_people(&fs::read_to_string(folder.path().join("1.csv")).unwrap());
+}
+
+/// Frame by frame beside the clip: the same picture at the same time, and a drawing on it.
+fn overlay_shows_the_clip_and_what_was_found(overlay: &Path) {
+    let luma = |frame: &Frame, x: usize, y: usize| f64::from(frame.luma().row(y, 768)[x]);
+    let mean = |frame: &Frame, left: usize, top: usize| -> f64 {
+        let places = (top..top + 24).flat_map(|y| (left..left + 24).map(move |x| (x, y)));
+        places.map(|(x, y)| luma(frame, x, y)).sum::<f64>() / (24.0 * 24.0)
+    };
+    let (mut pictures, mut line, mut lawn, mut numbers) = (0u64, 0.0, 0.0, 0.0);
+    for (source, seen) in frames(&vtest()).zip(frames(overlay)) {
+        assert_eq!(seen.size, source.size);
+        let apart = seen.media_time.as_nanos().abs_diff(source.media_time.as_nanos());
+        assert!(apart <= 2_000_000, "picture {pictures} is {apart} ns off");
+        let differs = |left, top| (mean(&seen, left, top) - mean(&source, left, top)).abs();
+        // Places of 24×24 pixels: the line's middle, the lawn where nobody walks, the table of running numbers.
+        line += differs(295, 245);
+        lawn += differs(600, 520);
+        numbers += differs(64, 550);
+        pictures += 1;
+    }
+    assert_eq!(pictures, FRAMES);
+    assert_eq!(frames(overlay).count() as u64, FRAMES);
+    let of_each = |sum: f64| sum / pictures as f64;
+    let (line, lawn, numbers) = (of_each(line), of_each(lawn), of_each(numbers));
+    println!("mean difference: line {line:.2}, lawn {lawn:.2}, numbers {numbers:.2}");
+    assert!(line > 5.0 && numbers > 5.0 && lawn < 1.0, "line {line:.2}, lawn {lawn:.2}, numbers {numbers:.2}");
 }
 
 fn released_rows_count_the_people(out: &Path) {

@@ -1,11 +1,11 @@
-//! Why a camera cannot start or has ended.
+//! Why a camera cannot start or has ended, or a clip cannot be written.
 
 use std::path::PathBuf;
 
 use kerbside_core::error::{Classified, ErrorKind};
 use thiserror::Error;
 
-/// Why a camera cannot start or has ended.
+/// Why a camera cannot start or has ended, or a clip cannot be written.
 #[derive(Debug, Error)]
 pub enum IngestError {
     /// GStreamer or one of its plugins is missing.
@@ -44,6 +44,22 @@ pub enum IngestError {
         /// The file.
         path: PathBuf,
     },
+    /// A file cannot be made.
+    #[error("{} cannot be written", path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file was begun and could not be written to its end.
+    #[error("{}: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        reason: String,
+    },
     /// The supervisor thread could not be started.
     #[error("the camera's thread cannot be started")]
     Thread(#[source] std::io::Error),
@@ -55,10 +71,12 @@ pub enum IngestError {
 impl Classified for IngestError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Missing { .. } | Self::Address(_) | Self::CaFile { .. } | Self::FrameRate(_) => {
-                ErrorKind::Config
-            }
-            Self::Clip { .. } | Self::EmptyClip { .. } | Self::Panicked => ErrorKind::Fatal,
+            Self::Missing { .. }
+            | Self::Address(_)
+            | Self::CaFile { .. }
+            | Self::FrameRate(_)
+            | Self::Create { .. } => ErrorKind::Config,
+            Self::Clip { .. } | Self::EmptyClip { .. } | Self::Write { .. } | Self::Panicked => ErrorKind::Fatal,
             Self::Thread(_) => ErrorKind::Transient,
         }
     }

@@ -1,4 +1,5 @@
-//! Cameras: RTSP streams and clips become shared frames.
+//! Cameras: RTSP streams and clips become shared frames. And one way back, for `replay` alone: drawn pictures
+//! become a clip.
 //!
 //! The only user of GStreamer. Each camera has one supervisor thread (`NAME/ingest`) that builds a pipeline,
 //! watches its bus, and builds the next one when it fails; GStreamer's own threads decode. A frame is the
@@ -12,6 +13,7 @@
 //! | `session` | one pipeline from its start to its end |
 //! | `pipeline` | which elements, with which settings |
 //! | `intake` | from decoded buffers to [`Frame`]s: damage, rate cap, stamp, map, send |
+//! | `clip_writer` | pictures to an MP4 file, for `replay --overlay`; no camera uses it |
 //! | `timeline`, `cap`, `backoff`, `quiet` | the rules for time, rate, retries and logs: pure, tested with tables |
 //!
 //! Invariants: the frame-rate cap acts before anything is converted or mapped. Media time only grows, also
@@ -19,12 +21,13 @@
 //! waits for its reader and a clip never loses a frame, by the policy of the edge that is passed in.
 //! No address, credential or text from a camera reaches a log.
 //!
-//! Deliberately not here: recording, audio, ONVIF, HTTP tunnelling, following a redirect to another host.
+//! Deliberately not here: recording of cameras, audio, ONVIF, HTTP tunnelling, following a redirect to another host.
 
 #![forbid(unsafe_code)]
 
 mod backoff;
 mod cap;
+mod clip_writer;
 mod counts;
 mod error;
 mod intake;
@@ -44,6 +47,7 @@ use kerbside_channel::Sender;
 use kerbside_core::frame::Frame;
 use kerbside_telemetry::CameraMetrics;
 
+pub use clip_writer::{ClipWriter, Picture};
 pub use error::IngestError;
 pub use probe::{ClipInfo, probe};
 pub use source::{CameraSource, Credentials, Limits, Pace, Source, Transport};

@@ -189,7 +189,7 @@ pub(crate) fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) {
     }
 }
 
-fn make(element: &str) -> gst::Element {
+pub(crate) fn make(element: &str) -> gst::Element {
     gst::ElementFactory::make(element).build().expect("require() has found the element")
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Analysis {
     wanted: [bool; Class::ALL.len()],
     detections: Vec<Detection>,
     findings: Findings,
+    /// For each finding the place of its operator: guards first.
+    authors: Vec<u16>,
     last: Option<(u32, MediaTime)>,
 }
 
@@ -73,6 +75,7 @@ impl Analysis {
             wanted: Class::ALL.map(|class| classes.contains(&class)),
             detections: Vec::new(),
             findings: Findings::new(),
+            authors: Vec::new(),
             last: None,
         }
     }
@@ -83,11 +86,13 @@ impl Analysis {
         let step = self.step_to(frame);
         let mut seen = Seen { step: step.unwrap_or_default(), trusted: scene.luma_deviation >= LEAST_CONTRAST };
         self.findings.clear();
+        self.authors.clear();
         let observation = observation(frame, &self.time_zone, scene, seen, &[]);
-        for guard in &mut self.guards {
+        for (place, guard) in (0..).zip(&mut self.guards) {
             guard.operator.observe(&observation, &mut self.findings);
             guard.operator.advance(frame.media_time, &mut self.findings);
             seen.trusted &= guard.operator.trusts();
+            self.authors.resize(self.findings.as_slice().len(), place);
         }
         self.detections.clear();
         if seen.trusted {
@@ -120,9 +125,11 @@ impl Analysis {
     /// findings.
     pub(crate) fn operate(&mut self, frame: &Frame, scene: &SceneStatistics, seen: Seen) -> &[Finding] {
         let observation = observation(frame, &self.time_zone, scene, seen, self.tracker.confirmed());
-        for operator in &mut self.operators {
+        let first = u16::try_from(self.guards.len()).expect("a camera's file holds few operators");
+        for (place, operator) in (first..).zip(&mut self.operators) {
             operator.operator.observe(&observation, &mut self.findings);
             operator.operator.advance(frame.media_time, &mut self.findings);
+            self.authors.resize(self.findings.as_slice().len(), place);
         }
         self.findings.as_slice()
     }
@@ -150,6 +157,16 @@ impl Analysis {
     /// above its score.
     pub(crate) fn detections(&self) -> impl Iterator<Item = &Detection> {
         self.detections.iter().filter(|detection| detection.score >= self.min_score)
+    }
+
+    /// For each finding of [`Analysis::operate`] the place of its operator in [`Analysis::operator_names`].
+    pub(crate) fn authors(&self) -> &[u16] {
+        &self.authors
+    }
+
+    /// The names of the operators over frames.
+    pub(crate) fn operator_names(&self) -> Vec<String> {
+        self.guards.iter().chain(&self.operators).map(|named| named.kind().to_owned()).collect()
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {

@@ -61,6 +61,20 @@ pub enum RuntimeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The overlay of a replay could not be written.
+    #[error("the overlay was given up")]
+    Overlay {
+        /// Why.
+        source: IngestError,
+    },
+    /// The overlay of a replay could not be drawn.
+    #[error("the overlay was given up at frame {frame}, which could not be drawn on")]
+    Drawing {
+        /// The frame's number from 1.
+        frame: u64,
+        /// Why.
+        source: kerbside_vision::VisionError,
+    },
     /// The system gave no thread.
     #[error("the thread {name} could not be started")]
     Thread {
@@ -89,7 +103,8 @@ impl Classified for RuntimeError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Model { source, .. } => source.kind(),
-            Self::Ingest { source, .. } => source.kind(),
+            Self::Ingest { source, .. } | Self::Overlay { source } => source.kind(),
+            Self::Drawing { source, .. } => source.kind(),
             Self::Inference { source, .. } => source.kind(),
             Self::Release(source) => source.kind(),
             Self::Spool(source) => source.kind(),

@@ -45,8 +45,19 @@ pub(crate) struct Report {
     pub(crate) learned: Vec<Memory>,
 }
 
-/// Looks at a frame's tracks on the way; `replay` writes them to a file, `run` has none.
-pub(crate) type Inspect = Box<dyn FnMut(&Frame, &Tracker) + Send>;
+/// What became of one frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Inspected<'a> {
+    pub(crate) frame: &'a Frame,
+    pub(crate) tracker: &'a Tracker,
+    pub(crate) seen: Seen,
+    pub(crate) findings: &'a [Finding],
+    /// For each finding the place of its operator: see [`Analysis::operator_names`].
+    pub(crate) authors: &'a [u16],
+}
+
+/// Looks at every frame on the way; `replay` writes files with it, `run` has none.
+pub(crate) type Inspect = Box<dyn FnMut(&Inspected<'_>) + Send>;
 
 /// One camera's lane and all that it needs.
 pub(crate) struct Lane {
@@ -152,12 +163,13 @@ impl Lane {
         for detection in self.analysis.detections() {
             self.metrics.detections(detection.class).increment();
         }
-        if let Some(inspect) = &mut self.inspect {
-            inspect(frame, self.analysis.tracker());
-        }
         let since = Instant::now();
         let findings = self.analysis.operate(frame, scene, seen).to_vec();
         self.metrics.stage(Stage::Operators).observe(since.elapsed());
+        if let Some(inspect) = &mut self.inspect {
+            let (tracker, authors) = (self.analysis.tracker(), self.analysis.authors());
+            inspect(&Inspected { frame, tracker, seen, findings: &findings, authors });
+        }
         self.metrics.frames_analysed.increment();
         let latency = frame.arrived.elapsed();
         self.metrics.capture_to_finding.observe(latency);

@@ -53,6 +53,11 @@ impl Named {
         named
     }
 
+    /// The operator's name in the table, without the number of its entry.
+    pub(crate) fn kind(&self) -> &str {
+        self.name.rsplit_once('-').map_or(self.name.as_str(), |(kind, _)| kind)
+    }
+
     /// What it has learned, if it learns.
     pub(crate) fn remember(&self) -> Option<Memory> {
         let mut bytes = Vec::new();

@@ -22,6 +22,8 @@ mod health;
 mod lane;
 mod learned;
 mod node;
+mod onlookers;
+mod overlay;
 mod pool;
 mod process;
 mod releasing;

@@ -5,14 +5,14 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kerbside_channel::{Receiver, WhenFull, edge};
 use kerbside_config::CameraSettings;
 use kerbside_core::camera::CameraState;
 use kerbside_core::time::WallTime;
-use kerbside_ingest::CameraStatus;
+use kerbside_ingest::{CameraStatus, ClipWriter};
 use kerbside_models::{EngineChoice, ModelFolder};
 use kerbside_release::{
     ClockQuality, FrameReport, HealthSample, IncidentSeed, NodeIdentity, Positions, Release, ReleasedBatch,
@@ -22,8 +22,10 @@ use kerbside_telemetry::{CameraMetrics, Stage, Telemetry};
 
 use crate::analysis::LONGEST_STEP;
 use crate::error::{RuntimeError, spawn};
-use crate::lane::{Inspect, Lane, Report};
+use crate::lane::{Lane, Report};
 use crate::node::{analysis, plan};
+use crate::onlookers::{Onlookers, SharedOnlookers};
+use crate::overlay::{self, OverlayClip};
 use crate::pool::{Failure, Pool, PoolSettings};
 use crate::tracks::{TrackRow, TrackRows};
 use crate::watchers::{Watcher, Watchers};
@@ -53,6 +55,8 @@ pub struct ReplayOptions {
     pub demo_bin: Option<Duration>,
     /// Whether to collect [`ReplayOutcome::tracks`].
     pub tracks: bool,
+    /// Where to write the clip with what was found drawn on it, as MP4.
+    pub overlay: Option<PathBuf>,
     /// The version that `health.v1` names.
     pub software: String,
 }
@@ -72,6 +76,9 @@ pub struct ReplayOutcome {
     pub batches: Vec<ReleasedBatch>,
     /// The tracks, where they were asked for, by frame and id.
     pub tracks: Vec<TrackRow>,
+    /// How many pictures the overlay has, where it was asked for. Where it failed, the rest is as it would be
+    /// without it.
+    pub overlay: Option<Result<u64, RuntimeError>>,
     /// Frames analysed.
     pub frames: u64,
     /// Frames of the clip that were damaged and left out.
@@ -89,10 +96,11 @@ pub struct Replay {
     camera: CameraSettings,
     options: ReplayOptions,
     model: Arc<kerbside_models::Model>,
+    overlay: Option<ClipWriter>,
 }
 
 impl Replay {
-    /// Loads the camera's model.
+    /// Loads the camera's model and makes the overlay's file.
     pub fn new(
         camera: CameraSettings,
         models: &ModelFolder,
@@ -101,7 +109,9 @@ impl Replay {
         let model = models
             .load_for(&camera.detector.model, options.engine)
             .map_err(|source| RuntimeError::Model { camera: camera.name.clone(), source })?;
-        Ok(Self { camera, options, model })
+        let overlay = options.overlay.as_deref();
+        let overlay = overlay.map(|path| overlay::create(path, &options.clip, camera.analyse_fps)).transpose()?;
+        Ok(Self { camera, options, model, overlay })
     }
 
     /// Runs to the clip's end, or until `progress` breaks it off: then the rows so far are complete and true.
@@ -109,7 +119,7 @@ impl Replay {
         self,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<ReplayOutcome, RuntimeError> {
-        let Self { mut camera, options, model } = self;
+        let Self { mut camera, options, model, overlay } = self;
         let started = Instant::now();
         let telemetry = Arc::new(Telemetry::new());
         let name = camera.name.clone();
@@ -136,26 +146,22 @@ impl Replay {
         let asks = asks.into_iter().next().expect("one camera asks");
         let (sender, frames) = edge(&telemetry, &format!("{name}/slot"), threads, WhenFull::Block);
         let (report_sender, reports) = edge(&telemetry, "reports", 64, WhenFull::Block);
-        let rows = Arc::new(Mutex::new(TrackRows::default()));
-        let inspect: Option<Inspect> = tracks.then(|| {
-            let rows = Arc::clone(&rows);
-            let collect: Inspect = Box::new(move |frame, tracker| {
-                rows.lock().expect("no holder of the rows panics").take_in(frame, tracker);
-            });
-            collect
-        });
         let source = crate::source::clip(&camera, clip, first_frame_at);
+        let geometry = camera.geometry.clone();
+        let analysis = analysis(camera);
+        let overlay = overlay.map(|writer| OverlayClip::new(writer, geometry, analysis.operator_names()));
+        let onlookers = SharedOnlookers::new(Onlookers { tracks: tracks.then(TrackRows::default), overlay });
         let lane = Lane {
             camera: 0,
             name: name.clone(),
             model: 0,
-            analysis: analysis(camera),
+            analysis,
             frames,
             asks,
             reports: report_sender,
             metrics: metrics.clone(),
             in_flight: threads,
-            inspect,
+            inspect: onlookers.inspect(),
             remembers: false,
         };
         let lane = spawn(format!("{name}/lane"), move || lane.run())?;
@@ -177,10 +183,21 @@ impl Replay {
         ended.map_err(ingest_failed)?;
         let frames = releasing.frames;
         let batches = releasing.finish()?;
-        let tracks = std::mem::take(&mut *rows.lock().expect("no holder of the rows panics")).into_sorted();
+        let Onlookers { tracks, overlay } = onlookers.take();
+        let tracks = tracks.map(TrackRows::into_sorted).unwrap_or_default();
+        let overlay = overlay.map(OverlayClip::finish);
         let stages = Stage::ALL.iter().map(|stage| (stage.name(), metrics.stage(*stage).mean())).collect();
         let damaged = status.frames_damaged();
-        Ok(ReplayOutcome { batches, tracks, frames, damaged, elapsed: started.elapsed(), stages, interrupted })
+        Ok(ReplayOutcome {
+            batches,
+            tracks,
+            overlay,
+            frames,
+            damaged,
+            elapsed: started.elapsed(),
+            stages,
+            interrupted,
+        })
     }
 }
 

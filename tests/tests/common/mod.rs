@@ -8,9 +8,15 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kerbside_channel::{Receiver, WhenFull, edge};
+use kerbside_core::frame::Frame;
+use kerbside_core::time::WallTime;
+use kerbside_ingest::{CameraHandle, CameraSource, CameraStatus, Pace, Source};
+use kerbside_telemetry::{CameraMetrics, Telemetry};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The repository's root.
@@ -225,6 +231,42 @@ impl Node {
             thread::sleep(Duration::from_millis(20));
         }
         since.elapsed()
+    }
+}
+
+/// A clip's frames, as ingest reads them.
+pub struct Frames {
+    frames: Option<Receiver<Frame>>,
+    camera: Option<CameraHandle>,
+}
+
+/// Decodes a clip.
+pub fn frames(path: &Path) -> Frames {
+    let telemetry = Telemetry::new();
+    let metrics = CameraMetrics::new(&telemetry, "clip");
+    let (sender, frames) = edge(&telemetry, "clip/slot", 2, WhenFull::Block);
+    let pace = Pace::AsFastAsPossible { first_frame_at: WallTime::UNIX_EPOCH };
+    let source = Source::File { path: path.to_owned(), pace };
+    let source = CameraSource { name: "clip".to_owned(), source, analyse_fps: 60.0 };
+    let camera = kerbside_ingest::start(source, sender, metrics, Arc::new(CameraStatus::new())).unwrap();
+    Frames { frames: Some(frames), camera: Some(camera) }
+}
+
+impl Iterator for Frames {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        self.frames.as_ref()?.receive()
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        drop(self.frames.take());
+        if let Some(camera) = self.camera.take() {
+            camera.stop();
+            let _ = camera.join();
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use kerbside_runtime::{Progress, ReplayOptions, ReplayOutcome, TrackRow};
 
 use super::check::report;
 use crate::models::{EngineArgument, ModelsArgument};
-use crate::output::complain;
+use crate::output::{Refusal, complain};
 use crate::signals::StopRequest;
 use crate::{Outcome, logging};
 
@@ -38,6 +38,11 @@ pub(crate) struct Replay {
     /// A local aid for judging the tracker; `run` has no such output
     #[arg(long, value_name = "CSV")]
     tracks: Option<PathBuf>,
+    /// Writes the clip as MP4 with boxes, tracks, lines, zones, running counts and findings drawn on it.
+    /// A local aid for seeing why something counted; `run` has no such output. It shows whom the clip shows,
+    /// no larger and no sharper: keep and delete it like the clip. After Ctrl-C it plays as far as it got
+    #[arg(long, value_name = "MP4", value_parser = mp4)]
+    overlay: Option<PathBuf>,
     /// The UTC moment of the clip's first frame
     #[arg(long, value_name = "TIME", default_value = "1970-01-01T00:00:00Z", value_parser = moment)]
     start: WallTime,
@@ -75,6 +80,11 @@ impl Replay {
             }
         };
         let info = kerbside_runtime::clip_info(&self.clip)?;
+        if let Some(overlay) = &self.overlay
+            && is_same(overlay, &self.clip)
+        {
+            return Err(Refusal(format!("{} is the clip itself", overlay.display())).into());
+        }
         // Where the results go is known to be writable before minutes are spent on them.
         let made = self.out.as_deref().filter(|out| !out.exists());
         if let Some(out) = &self.out {
@@ -90,10 +100,15 @@ impl Replay {
             engine: self.engine.choice,
             demo_bin: self.bin,
             tracks: tracks.is_some(),
+            overlay: self.overlay.clone(),
             software: format!("kerbside {}", env!("CARGO_PKG_VERSION")),
         };
         let bar = bar(info.duration);
-        let outcome = kerbside_runtime::Replay::new(camera, &folder, options)?.run(&mut |done: Progress| {
+        let replay = kerbside_runtime::Replay::new(camera, &folder, options).inspect_err(|_| {
+            // Nothing is in it yet.
+            let _ = made.map(fs::remove_dir);
+        })?;
+        let outcome = replay.run(&mut |done: Progress| {
             bar.set_position(u64::try_from(done.media.as_millis()).unwrap_or(u64::MAX));
             bar.set_message(format!("{} frames", done.frames));
             if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -104,7 +119,15 @@ impl Replay {
             if let Some(out) = made {
                 fs::remove_dir(out).with_context(|| format!("{} cannot be removed", out.display()))?;
             }
-            complain("broken off: nothing was written");
+            match (&self.overlay, outcome.overlay) {
+                (Some(path), Some(Ok(pictures @ 1..))) => {
+                    complain(&format!(
+                        "broken off: {} holds {pictures} frames, nothing else was written",
+                        path.display()
+                    ));
+                }
+                _ => complain("broken off: nothing was written"),
+            }
             return Ok(Outcome::Flawed);
         }
         if let Some(tracks) = tracks {
@@ -115,6 +138,8 @@ impl Replay {
             None => super::events::print_batches(&outcome.batches)?,
         }
         summarise(&outcome);
+        // Last: what else was asked for is not lost with it.
+        outcome.overlay.transpose()?;
         Ok(Outcome::Done)
     }
 }
@@ -194,6 +219,20 @@ impl Drop for TrackFile {
 fn default_threads(threads_per_frame: u16) -> usize {
     let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
     (parallelism / usize::from(threads_per_frame)).max(1)
+}
+
+/// Whether both are the same file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
+/// An overlay's file: players go by the ending.
+fn mp4(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(ending) if ending.eq_ignore_ascii_case("mp4") => Ok(path),
+        _ => Err("a file whose name ends in .mp4 is expected".to_owned()),
+    }
 }
 
 fn moment(text: &str) -> Result<WallTime, String> {
