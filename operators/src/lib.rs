@@ -9,17 +9,20 @@
 #![forbid(unsafe_code)]
 
 pub mod count_line;
+pub mod detect_tamper;
 pub mod measure_occupancy;
 pub mod tracker;
 
 mod course;
 mod options;
 mod per_track;
+mod stillness;
+mod view;
 
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, detect_tamper::SPEC, measure_occupancy::SPEC];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {
@@ -32,7 +35,8 @@ mod tests {
     use std::path::Path;
 
     /// Source files that are no operators.
-    const HELPERS: [&str; 5] = ["course.rs", "lib.rs", "options.rs", "per_track.rs", "tracker"];
+    const HELPERS: [&str; 7] =
+        ["course.rs", "lib.rs", "options.rs", "per_track.rs", "stillness.rs", "tracker", "view.rs"];
 
     #[test]
     fn every_operator_file_has_its_row_in_the_sorted_table() {

@@ -3,7 +3,14 @@
 mod camera;
 mod conformance;
 mod counting;
+mod pictures;
+mod probe;
 mod quality;
 mod scenes;
+/// The scene's own arithmetic, so that the operators are tried on what cameras really give them. It belongs to the
+/// crate of pixels, which operators cannot depend on.
+#[path = "../../../pipeline/vision/src/scene/mod.rs"]
+mod scene;
 mod street;
+mod tamper;
 mod tracking;

@@ -22,11 +22,11 @@ use self::standing::StandingThings;
 /// A picture that is wider is halved once more, in pixels.
 pub(crate) const MAX_WIDTH: u32 = 240;
 /// After this time a change of the picture has settled to 63 %.
-const SETTLES_IN: Duration = Duration::from_millis(1500);
+const SETTLES_IN: Duration = Duration::from_secs(1);
 /// After a longer pause the picture settles anew.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How many pictures back a repetition is noticed: 10 s at 25 frames a second, several groups of pictures.
-const REMEMBERED: usize = 256;
+/// How many pictures back a repetition is noticed: more than most groups of pictures, fewer than a clip has.
+const REMEMBERED: usize = 64;
 
 /// Luma with seven fractional bits: 0..=32 640.
 type Fine = i16;

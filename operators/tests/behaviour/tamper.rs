@@ -1,0 +1,147 @@
+//! `detect_tamper` on rendered pictures, through the very arithmetic that measures a camera's scene.
+
+use std::time::Duration;
+
+use kerbside_core::finding::{Finding, FindingKind, Findings};
+use kerbside_core::frame::{PictureSize, Plane};
+use kerbside_core::incident::{IncidentKind, Phase};
+use kerbside_core::observation::{Observation, SceneStatistics};
+use kerbside_core::operator::{Configured, Role};
+use kerbside_core::time::{LocalTime, MediaTime, WallTime};
+
+use crate::camera::only;
+use crate::pictures::{Camera, HEIGHT, Light, Tamper, Thing, WIDTH};
+use crate::scene::SceneMemory;
+
+/// A camera, what measures its scene, and the guard.
+pub(crate) struct Watch {
+    memory: SceneMemory,
+    pub(crate) guard: Configured,
+    pub(crate) findings: Findings,
+    last: Option<MediaTime>,
+    pub(crate) scene: SceneStatistics,
+}
+
+impl Watch {
+    pub(crate) fn new(options: &str) -> Self {
+        let guard = only(&format!("geometry: {{}}\noperators: {{detect_tamper: [{{{options}}}]}}"));
+        assert_eq!(guard.role, Role::Guard);
+        Self {
+            memory: SceneMemory::new(),
+            guard,
+            findings: Findings::new(),
+            last: None,
+            scene: SceneStatistics::default(),
+        }
+    }
+
+    pub(crate) fn see(&mut self, picture: &[u8], size: (usize, usize), at: MediaTime) {
+        let luma = Plane { bytes: picture, stride: size.0 };
+        let size = PictureSize { width: size.0 as u32, height: size.1 as u32 };
+        self.scene = SceneStatistics::default();
+        let count = picture.len() as f32;
+        let sum: u32 = picture.iter().map(|luma| u32::from(*luma)).sum();
+        let squares: u32 = picture.iter().map(|luma| u32::from(*luma).pow(2)).sum();
+        self.scene.luma_mean = sum as f32 / count;
+        let variance = squares as f32 / count - self.scene.luma_mean.powi(2);
+        self.scene.luma_deviation = variance.max(0.0).sqrt();
+        self.memory.take(luma, size, at, 0, &mut self.scene);
+        let observation = Observation {
+            at,
+            step: self.last.map_or(Duration::ZERO, |last| at.since(last)),
+            picture: size,
+            tracks: &[],
+            wall: WallTime::from_unix_nanos(at.as_nanos()),
+            local: LocalTime::utc(WallTime::from_unix_nanos(at.as_nanos())),
+            scene: &self.scene,
+            trusted: true,
+        };
+        self.guard.operator.observe(&observation, &mut self.findings);
+        self.last = Some(at);
+    }
+
+    /// Each word so far, with its second.
+    pub(crate) fn words(&self) -> Vec<(f64, IncidentKind, Phase)> {
+        self.findings.as_slice().iter().map(word).collect()
+    }
+}
+
+fn word(finding: &Finding) -> (f64, IncidentKind, Phase) {
+    let FindingKind::Incident(incident) = finding.kind else { panic!("{finding:?}") };
+    (finding.at.as_nanos() as f64 / 1e9, incident.kind, incident.phase)
+}
+
+/// Cars that come and go, from the second of the day alone.
+fn traffic(secs: f64, night: bool) -> Vec<Thing> {
+    let car = |index: u32| {
+        let (period, lane) = (17.0 + 6.0 * f64::from(index), f64::from(index % 2));
+        let x = (secs % period) * 38.0 - 40.0;
+        let x = if lane > 0.5 { WIDTH as f64 - x } else { x } as f32;
+        let bottom = 66.0 + 12.0 * lane as f32;
+        Thing {
+            place: [x - 14.0, bottom - 12.0, x + 14.0, bottom],
+            albedo: 0.1 + 0.2 * index as f32,
+            headlights: if night { 1.0 } else { 0.0 },
+        }
+    };
+    (0..4).map(car).collect()
+}
+
+const BEGINS: f64 = 60.0;
+const ENDS: f64 = 90.0;
+
+/// One minute of a street, half a minute of tamper, and a minute of street again.
+fn tampered(fps: f64, light: Light, tamper: Tamper, frozen: bool, seed: u64) -> Watch {
+    let (mut camera, mut watch) = (Camera::new(seed), Watch::new(""));
+    for _ in 0..60 {
+        camera.take(2.0, &light, &[], &Tamper::NONE);
+    }
+    for frame in 0..(150.0 * fps) as u64 {
+        let secs = frame as f64 / fps;
+        let during = (BEGINS..ENDS).contains(&secs);
+        if !(during && frozen) {
+            let tamper = if during { tamper } else { Tamper::NONE };
+            camera.take(1.0 / fps as f32, &light, &traffic(secs, light.lamps > 0.0), &tamper);
+        }
+        watch.see(&camera.picture, (WIDTH, HEIGHT), MediaTime::from_nanos((secs * 1e9) as u64));
+        let trusts = watch.guard.operator.trusts();
+        assert!(trusts || (BEGINS..ENDS + 10.0).contains(&secs), "{secs} s: {:?}", watch.words());
+        assert!(!trusts || !(BEGINS + 10.0..ENDS).contains(&secs), "{secs} s: {:?} {tamper:?}", watch.words());
+    }
+    watch
+}
+
+#[test]
+fn each_kind_is_found_within_ten_seconds_and_ends_by_itself() {
+    let fifth = (WIDTH as i32 / 5, 0);
+    let none = Tamper::NONE;
+    let cases = [
+        ("black", IncidentKind::TamperCovered, Tamper { black: true, ..none }),
+        ("grey cloth", IncidentKind::TamperCovered, Tamper { cloth: Some(90.0), ..none }),
+        ("white paint", IncidentKind::TamperCovered, Tamper { cloth: Some(190.0), ..none }),
+        ("blur", IncidentKind::TamperDefocus, Tamper { blur: 2, ..none }),
+        ("strong blur", IncidentKind::TamperDefocus, Tamper { blur: 4, ..none }),
+        ("to the right", IncidentKind::TamperMoved, Tamper { turned: fifth, ..none }),
+        ("to the left", IncidentKind::TamperMoved, Tamper { turned: (-fifth.0, 0), ..none }),
+        ("down", IncidentKind::TamperMoved, Tamper { turned: (0, HEIGHT as i32 / 5), ..none }),
+        ("away", IncidentKind::TamperMoved, Tamper { turned: (WIDTH as i32, 10), ..none }),
+        ("frozen", IncidentKind::TamperFrozen, none),
+        ("dark signal", IncidentKind::TamperDark, Tamper { signal: 0.06, ..none }),
+        ("bright signal", IncidentKind::TamperBright, Tamper { signal: 8.0, ..none }),
+    ];
+    let mut slowest = std::collections::BTreeMap::new();
+    for (name, kind, tamper) in cases {
+        for (fps, seed) in [(5.0, 1), (10.0, 2), (25.0, 3)] {
+            let watch = tampered(fps, Light::NOON, tamper, name == "frozen", seed);
+            let words = watch.words();
+            let [(begin, first, Phase::Begin), (end, second, Phase::End)] = words[..] else {
+                panic!("{name}, {fps} fps: {words:?}");
+            };
+            assert_eq!((first, second), (kind, kind), "{name}, {fps} fps");
+            assert!((BEGINS..BEGINS + 10.0).contains(&begin), "{name}, {fps} fps: after {} s", begin - BEGINS);
+            assert!((ENDS..ENDS + 10.0).contains(&end), "{name}, {fps} fps: over after {} s", end - ENDS);
+            slowest.entry(name).or_insert_with(Vec::new).push((begin - BEGINS, end - ENDS));
+        }
+    }
+    println!("delays in seconds at 5, 10 and 25 fps (begin, end): {slowest:#?}");
+}
