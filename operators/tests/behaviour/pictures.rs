@@ -68,12 +68,17 @@ pub(crate) struct Thing {
 pub(crate) struct Camera {
     albedo: Vec<f32>,
     infrared: Vec<f32>,
-    /// Height of what throws the shadow at each place; 0 for the sky, which has its own light.
+    /// The sky has its own light.
     sky: Vec<bool>,
     lamps: Vec<f32>,
     dice: fastrand::Rng,
+    /// Normal numbers, of which each row takes a stretch.
+    noise: Vec<f32>,
     exposure: f32,
     since_step: f32,
+    /// The share of the sun that reaches each place, and for which sun.
+    sunny: Vec<f32>,
+    sunny_at: f32,
     light: Vec<f32>,
     scratch: Vec<f32>,
     pub(crate) picture: Vec<u8>,
@@ -89,13 +94,18 @@ impl Camera {
             sky: vec![false; pixels],
             lamps: vec![0.0; pixels],
             dice: fastrand::Rng::with_seed(seed ^ 77),
+            noise: Vec::new(),
             exposure: 1.0,
             since_step: 0.0,
+            sunny: vec![0.0; pixels],
+            sunny_at: f32::NAN,
             light: vec![0.0; WIDTH * HEIGHT],
             scratch: vec![0.0; WIDTH * HEIGHT],
             picture: vec![0; WIDTH * HEIGHT],
         };
         camera.build(&mut dice);
+        let normal = |_| (0..12).map(|_| dice.f32()).sum::<f32>() - 6.0;
+        camera.noise = (0..40_000).map(normal).collect();
         camera
     }
 
@@ -159,11 +169,17 @@ impl Camera {
     /// The picture `passed` seconds after the last one, into [`Camera::picture`].
     pub(crate) fn take(&mut self, passed: f32, light: &Light, things: &[Thing], tamper: &Tamper) {
         let (x0, y0) = (WIDTH as i32 + tamper.turned.0, HEIGHT as i32 / 2 + tamper.turned.1);
+        // The sun's shadows move a pixel in a minute or so.
+        let sun_at = (light.sun_at * 2000.0).round() / 2000.0;
+        if sun_at != self.sunny_at {
+            self.sunny_at = sun_at;
+            self.move_shadows();
+        }
         for y in 0..HEIGHT {
             for x in 0..WIDTH {
                 let (wx, wy) = ((x0 + x as i32) as usize, (y0 + y as i32) as usize);
                 let at = wy * WORLD_WIDTH + wx;
-                self.light[y * WIDTH + x] = self.radiance(at, wx, wy, x, y, light);
+                self.light[y * WIDTH + x] = self.radiance(at, wy, x, y, light);
             }
         }
         for thing in things {
@@ -177,17 +193,18 @@ impl Camera {
         self.since_step += passed;
         let gain = 200.0 * self.exposure * tamper.signal;
         let noise = 0.8 + 0.5 * self.exposure.min(12.0).sqrt();
-        for at in 0..self.light.len() {
-            let seen = match tamper.cloth {
-                Some(cloth) => cloth + 6.0 * (at % WIDTH) as f32 / WIDTH as f32,
-                None if tamper.black => -100.0,
-                None => gain * self.light[at],
-            };
-            // Three dice in one draw: nearly normal, and fast.
-            let bits = self.dice.u32(..);
-            let die = |shift: u32| ((bits >> shift) & 0x3FF) as f32 / 1023.0 - 0.5;
-            let luma = seen + 2.0 * noise * (die(0) + die(10) + die(20));
-            self.picture[at] = (16.0 + luma * 219.0 / 255.0).clamp(16.0, 235.0) as u8;
+        for (y, row) in self.picture.chunks_exact_mut(WIDTH).enumerate() {
+            let dice = &self.noise[self.dice.usize(..self.noise.len() - WIDTH)..];
+            let light = &self.light[y * WIDTH..];
+            for (x, out) in row.iter_mut().enumerate() {
+                let seen = match tamper.cloth {
+                    Some(cloth) => cloth + 6.0 * x as f32 / WIDTH as f32,
+                    None if tamper.black => -100.0,
+                    None => gain * light[x],
+                };
+                let luma = seen + noise * dice[x];
+                *out = (16.0 + luma * 219.0 / 255.0).clamp(16.0, 235.0) as u8;
+            }
         }
         // Exposure in steps of a quarter, at most one in two seconds.
         if self.since_step >= 2.0 && !(AIM / 1.4..AIM * 1.4).contains(&mean) {
@@ -197,7 +214,16 @@ impl Camera {
         }
     }
 
-    fn radiance(&mut self, at: usize, wx: usize, wy: usize, x: usize, y: usize, light: &Light) -> f32 {
+    /// Shadows of the houses: bands that lean with the sun.
+    fn move_shadows(&mut self) {
+        for (at, sunny) in self.sunny.iter_mut().enumerate() {
+            let (x, y) = ((at % WORLD_WIDTH) as f32, (at / WORLD_WIDTH) as f32);
+            let lean = self.sunny_at * (y - 40.0);
+            *sunny = if ((x - lean) / 46.0).sin() > 0.35 { 0.0 } else { 1.0 };
+        }
+    }
+
+    fn radiance(&mut self, at: usize, wy: usize, x: usize, y: usize, light: &Light) -> f32 {
         if light.flakes > 0.0 && self.dice.f32() < light.flakes {
             return 0.5 * light.ambient + 0.3 * light.sun + 0.02 + 0.3 * light.infrared;
         }
@@ -210,12 +236,13 @@ impl Camera {
         if wy > WORLD_HEIGHT * 58 / 100 {
             albedo += light.snow * (0.8 - albedo) * 0.9;
         }
-        // Shadows of the houses: a band that leans with the sun.
-        let lean = light.sun_at * (wy as f32 - 40.0);
-        let shaded = (((wx as f32 - lean) / 46.0).sin() > 0.35) as u8 as f32;
-        let (dx, dy) = (x as f32 / WIDTH as f32 - 0.5, y as f32 / HEIGHT as f32 - 0.5);
-        let own = light.infrared * 0.35 / (1.0 + 6.0 * (dx * dx + dy * dy));
-        albedo * (light.ambient + light.sun * (1.0 - shaded) + 1.5 * light.lamps * self.lamps[at] + own)
+        let own = if light.infrared > 0.0 {
+            let (dx, dy) = (x as f32 / WIDTH as f32 - 0.5, y as f32 / HEIGHT as f32 - 0.5);
+            light.infrared * 0.35 / (1.0 + 6.0 * (dx * dx + dy * dy))
+        } else {
+            0.0
+        };
+        albedo * (light.ambient + light.sun * self.sunny[at] + 1.5 * light.lamps * self.lamps[at] + own)
             + light.lamps * (self.lamps[at] - 1.0).max(0.0)
     }
 

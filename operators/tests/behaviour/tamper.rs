@@ -40,8 +40,8 @@ impl Watch {
         let size = PictureSize { width: size.0 as u32, height: size.1 as u32 };
         self.scene = SceneStatistics::default();
         let count = picture.len() as f32;
-        let sum: u32 = picture.iter().map(|luma| u32::from(*luma)).sum();
-        let squares: u32 = picture.iter().map(|luma| u32::from(*luma).pow(2)).sum();
+        let sum: u64 = picture.iter().map(|luma| u64::from(*luma)).sum();
+        let squares: u64 = picture.iter().map(|luma| u64::from(*luma).pow(2)).sum();
         self.scene.luma_mean = sum as f32 / count;
         let variance = squares as f32 / count - self.scene.luma_mean.powi(2);
         self.scene.luma_deviation = variance.max(0.0).sqrt();
@@ -87,16 +87,17 @@ fn traffic(secs: f64, night: bool) -> Vec<Thing> {
     (0..4).map(car).collect()
 }
 
-const BEGINS: f64 = 60.0;
-const ENDS: f64 = 90.0;
+const BEGINS: f64 = 40.0;
+const ENDS: f64 = 55.0;
+const LASTS: f64 = 70.0;
 
-/// One minute of a street, half a minute of tamper, and a minute of street again.
+/// A street, then tamper, then the street again.
 fn tampered(fps: f64, light: Light, tamper: Tamper, frozen: bool, seed: u64) -> Watch {
     let (mut camera, mut watch) = (Camera::new(seed), Watch::new(""));
     for _ in 0..60 {
         camera.take(2.0, &light, &[], &Tamper::NONE);
     }
-    for frame in 0..(150.0 * fps) as u64 {
+    for frame in 0..(LASTS * fps) as u64 {
         let secs = frame as f64 / fps;
         let during = (BEGINS..ENDS).contains(&secs);
         if !(during && frozen) {
@@ -144,4 +145,95 @@ fn each_kind_is_found_within_ten_seconds_and_ends_by_itself() {
         }
     }
     println!("delays in seconds at 5, 10 and 25 fps (begin, end): {slowest:#?}");
+}
+
+/// What kind of day it is.
+#[derive(Clone, Copy, Debug)]
+struct Day {
+    /// The camera turns to infrared at dusk.
+    infrared: bool,
+    /// Rain from noon to three, and clouds all day.
+    rain: bool,
+    /// Snow falls from eight to eleven and stays.
+    snow: bool,
+    /// The encoder repeats the picture at night, for longer and longer.
+    repeats: bool,
+}
+
+impl Day {
+    fn light(&self, secs: f64, dice: &mut fastrand::Rng, cloud: &mut f32) -> Light {
+        let hour = (secs / 3600.0) as f32;
+        // Civil twilight takes half an hour on either side.
+        let height = ((hour - 6.0) / 12.0 * std::f32::consts::PI).sin();
+        let dusk = ((height + 0.1) / 0.2).clamp(0.0, 1.0).powi(3);
+        // A cloud's edge passes within seconds, every few minutes.
+        if dice.f32() < 1.0 / 240.0 {
+            *cloud = if self.rain || dice.bool() { dice.f32() } else { 1.0 };
+        }
+        let falls = (8.0..11.0).contains(&hour);
+        let night = dusk < 0.25;
+        Light {
+            ambient: 0.004 + 0.35 * dusk,
+            sun: 0.65 * height.max(0.0).sqrt() * *cloud,
+            sun_at: ((hour - 12.0) / 6.0).clamp(-1.0, 1.0),
+            lamps: if night && !self.infrared { 1.0 } else { 0.0 },
+            infrared: if night && self.infrared { 1.0 } else { 0.0 },
+            flakes: match () {
+                () if self.snow && falls => 0.03,
+                () if self.rain && (12.0..15.0).contains(&hour) => 0.05,
+                () => 0.0,
+            },
+            snow: if self.snow { ((hour - 8.0) / 2.0).clamp(0.0, 1.0) } else { 0.0 },
+        }
+    }
+}
+
+/// A bus that halts for 20 s and fills half of the picture, every ten minutes.
+fn bus(secs: f64) -> Option<Thing> {
+    let place = [-5.0, 12.0, 80.0, 92.0];
+    (secs % 600.0 < 20.0).then_some(Thing { place, albedo: 0.5, headlights: 0.0 })
+}
+
+fn passes_without_a_word(day: Day, seed: u64) {
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let (mut camera, mut watch, mut cloud) = (Camera::new(10 + seed), Watch::new(""), 1.0);
+    let mut hold = 0;
+    for second in 0..86_400u64 {
+        let secs = second as f64;
+        let light = day.light(secs, &mut dice, &mut cloud);
+        let night = light.lamps + light.infrared > 0.0;
+        let mut things = traffic(secs * 0.37, night);
+        if night && dice.f32() > 0.3 {
+            things.truncate(1);
+        }
+        things.extend(bus(secs));
+        // A pause of up to two seconds at ten in the evening, of twenty at midnight.
+        if day.repeats && night && hold == 0 && dice.f32() < 0.1 {
+            hold = dice.u64(..2 + if secs > 79_200.0 { (secs as u64 - 79_200) / 400 } else { 0 });
+        }
+        if hold > 0 {
+            hold -= 1;
+        } else {
+            camera.take(1.0, &light, &things, &Tamper::NONE);
+        }
+        watch.see(&camera.picture, (WIDTH, HEIGHT), MediaTime::from_millis(1000 * second));
+    }
+    assert_eq!(watch.words(), [], "{day:?}");
+    // The day was a day: it can still be told from what was done to the camera at its end.
+    for second in 86_400..86_410 {
+        camera.take(1.0, &Light::NIGHT, &[], &Tamper { black: true, ..Tamper::NONE });
+        watch.see(&camera.picture, (WIDTH, HEIGHT), MediaTime::from_millis(1000 * second));
+    }
+    let words = watch.words();
+    assert!(matches!(words[..], [(_, IncidentKind::TamperCovered, Phase::Begin)]), "{day:?}: {words:?}");
+}
+
+#[test]
+fn a_day_of_clouds_and_snow_with_street_lamps_is_no_tamper() {
+    passes_without_a_word(Day { infrared: false, rain: false, snow: true, repeats: false }, 2);
+}
+
+#[test]
+fn a_day_of_rain_with_a_night_in_infrared_that_the_encoder_sends_as_one_picture_is_no_tamper() {
+    passes_without_a_word(Day { infrared: true, rain: true, snow: false, repeats: true }, 3);
 }
