@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod count_line;
+pub mod detect_object_left;
 pub mod detect_tamper;
 pub mod measure_occupancy;
 pub mod tracker;
@@ -22,7 +23,7 @@ mod view;
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, detect_tamper::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, detect_object_left::SPEC, detect_tamper::SPEC, measure_occupancy::SPEC];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {

@@ -3,6 +3,7 @@
 mod camera;
 mod conformance;
 mod counting;
+mod left;
 mod pictures;
 mod probe;
 mod quality;
