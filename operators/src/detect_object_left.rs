@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kerbside_core::finding::{Finding, FindingKind, Findings};
 use kerbside_core::detection::Class;
+use kerbside_core::finding::{Finding, FindingKind, Findings};
 use kerbside_core::geometry::{BoxInImage, PointInImage, Polygon, SiteId};
 use kerbside_core::incident::{Incident, IncidentKind, IncidentUnit, Phase};
 use kerbside_core::observation::{Observation, SCENE_COLUMNS, SCENE_ROWS, Standing, Track};
@@ -205,7 +205,13 @@ impl DetectObjectLeft {
         }
         let accompanied = self.visited(&place).filter(|last| *last + BROUGHT_WITHIN >= standing.since);
         if let Some(free) = self.things.iter_mut().find(|thing| thing.is_none()) {
-            *free = Some(Thing { box_in_image: place, seen: observation.at, accompanied, covered_since: None, left: None });
+            *free = Some(Thing {
+                box_in_image: place,
+                seen: observation.at,
+                accompanied,
+                covered_since: None,
+                left: None,
+            });
         }
     }
 

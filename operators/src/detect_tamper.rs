@@ -95,8 +95,7 @@ enum Wrong {
 }
 
 impl Wrong {
-    const ALL: [Self; 6] =
-        [Self::Covered, Self::Defocus, Self::Moved, Self::Frozen, Self::Dark, Self::Bright];
+    const ALL: [Self; 6] = [Self::Covered, Self::Defocus, Self::Moved, Self::Frozen, Self::Dark, Self::Bright];
     const NAMES: [(&'static str, Self); 6] = [
         ("covered", Self::Covered),
         ("defocus", Self::Defocus),
@@ -250,7 +249,6 @@ impl Operator for DetectTamper {
 impl DetectTamper {
     fn look(&mut self, scene: &SceneStatistics, at: MediaTime, passed: Duration, findings: &mut Findings) {
         self.now.see(scene);
-        if std::env::var_os("PROBE").is_some() { eprintln!("PROBE {:.1} {:?} dark {:.2} bright {:.2} dev {:.1} rep {}", at.as_nanos() as f64/1e9, self.usual.likeness(&self.now), scene.dark, scene.bright, scene.luma_deviation, scene.repeated); }
         if let Some(wrong) = self.judge(scene) {
             let bad_since = *self.bad_since.get_or_insert(at);
             let same_since = match self.wrong {
@@ -287,13 +285,16 @@ impl DetectTamper {
         let likeness = if self.learned >= LEARNING { self.usual.likeness(&self.now) } else { None };
         let is = |wrong: Wrong| self.open[wrong as usize].is_some();
         let (dark, contrast) = if is(Wrong::Dark) { DARK_NO_MORE } else { DARK };
+        let flat = scene.luma_deviation < LEAST_CONTRAST;
         if scene.dark >= dark && scene.luma_deviation < contrast {
-            let flat = scene.luma_deviation < LEAST_CONTRAST;
             let lost = likeness.is_some_and(|it| flat || it.blank >= self.settings.lost_share);
             return Some(if lost { Wrong::Covered } else { Wrong::Dark });
         }
         if scene.bright >= if is(Wrong::Bright) { BRIGHT_NO_MORE } else { BRIGHT } {
             return Some(Wrong::Bright);
+        }
+        if flat {
+            return Some(Wrong::Covered);
         }
         let likeness = likeness?;
         // Half of what was missing must be back before a view is well again.

@@ -23,7 +23,8 @@ mod view;
 use kerbside_core::operator::OperatorSpec;
 
 /// Every operator, sorted by name.
-pub const TABLE: &[OperatorSpec] = &[count_line::SPEC, detect_object_left::SPEC, detect_tamper::SPEC, measure_occupancy::SPEC];
+pub const TABLE: &[OperatorSpec] =
+    &[count_line::SPEC, detect_object_left::SPEC, detect_tamper::SPEC, measure_occupancy::SPEC];
 
 /// The operator of that name.
 pub fn find(name: &str) -> Option<&'static OperatorSpec> {

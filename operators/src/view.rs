@@ -102,8 +102,8 @@ impl View {
             }
             known += 1;
             let light = Moments::of(region, &self.relief, &now.relief);
-            let lines = Moments::of(region, &self.across, &now.across)
-                .and(&Moments::of(region, &self.down, &now.down));
+            let lines =
+                Moments::of(region, &self.across, &now.across).and(&Moments::of(region, &self.down, &now.down));
             let left = edges.mean_now() / edges.mean_before();
             if light.correlation(LEAST_RELIEF).max(lines.correlation(LEAST_LINES)) < RECOGNISED {
                 strange += 1;
@@ -136,7 +136,8 @@ impl View {
         (0..=FARTHEST.1).any(|rows| {
             (0..=FARTHEST.0).any(|columns| {
                 let fits = |signs| moved_by(&self.relief, &now.relief, columns, rows, signs) >= wanted;
-                rows + columns >= NEAREST && [(true, true), (true, false), (false, true), (false, false)].map(fits).contains(&true)
+                rows + columns >= NEAREST
+                    && [(true, true), (true, false), (false, true), (false, false)].map(fits).contains(&true)
             })
         })
     }

@@ -10,7 +10,7 @@ use kerbside_core::diagnostics::Problems;
 use kerbside_core::finding::Findings;
 use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::{BoxInImage, Geometry, Line, PointInImage, Polygon, Shape, Site};
-use kerbside_core::observation::{Observation, SceneStatistics};
+use kerbside_core::observation::{Observation, SceneStatistics, Standing};
 use kerbside_core::operator::{Configured, Surroundings};
 use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_core::tree::Reader;
@@ -41,7 +41,12 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const PICTURE: PictureSize = PictureSize { width: 1280, height: 720 };
-const OPERATORS: &str = "count_line: {line: line}\nmeasure_occupancy: {zone: zone}\n";
+const OPERATORS: &str = "\
+count_line: {line: line}
+detect_object_left: {zone: zone}
+detect_tamper: {}
+measure_occupancy: {zone: zone}
+";
 
 /// A crowd of 50 that mills about the line; every frame some are missed and some are weak.
 fn crowd(frame: u64, detections: &mut Vec<Detection>) {
@@ -89,12 +94,24 @@ fn a_warm_frame_path_does_not_allocate() {
     assert_eq!(operators.len(), kerbside_operators::TABLE.len(), "every operator is watched");
     let (mut detections, mut findings) = (Vec::with_capacity(50), Findings::new());
     let mut found = 0;
-    let scene = SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0 };
+    let mut scene =
+        SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0, ..SceneStatistics::default() };
     let mut run = |frames: std::ops::Range<u64>| {
         for frame in frames {
             let at = MediaTime::from_millis(100 * frame);
             crowd(frame, &mut detections);
             tracker.update(at, PICTURE, &detections);
+            // A view that is covered now and then, and things that come and go in it.
+            let covered = frame % 200 >= 100;
+            for (place, luma) in scene.luma.iter_mut().flatten().enumerate() {
+                *luma = if covered { 90.0 } else { (place * place % 197) as f32 };
+            }
+            scene.edges_across = if covered { Default::default() } else { scene.luma };
+            scene.standing[0] = (frame % 150 >= 50).then_some(Standing {
+                box_in_image: BoxInImage { left: 0.4, top: 0.3, right: 0.45, bottom: 0.4 },
+                since: at,
+                area: 0.005,
+            });
             let observation = Observation {
                 at,
                 step: Duration::from_millis(100),

@@ -18,6 +18,7 @@ type Tracks = Vec<(MediaTime, Vec<Track>)>;
 fn examples() -> Vec<(&'static str, Vec<Configured>)> {
     TABLE
         .iter()
+        .filter(|spec| !OF_PICTURES.contains(&spec.name))
         .map(|spec| {
             let configured =
                 configure(spec.example).unwrap_or_else(|problems| panic!("{}: {problems:?}", spec.name));
@@ -31,6 +32,9 @@ fn examples() -> Vec<(&'static str, Vec<Configured>)> {
         .collect()
 }
 
+/// Operators that find nothing in tracks alone; they have pictures of their own.
+const OF_PICTURES: [&str; 2] = ["detect_object_left", "detect_tamper"];
+
 fn busy_street() -> Tracks {
     track(&film(&square(3, 24, 10), Detector::USUAL, 10.0, 60.0, 3))
 }
@@ -43,19 +47,19 @@ fn run(name: &str, tracks: &Tracks) -> Vec<Finding> {
 #[test]
 fn the_example_finds_something_on_a_busy_street_and_every_time_the_same() {
     let tracks = busy_street();
-    for spec in TABLE {
-        let first = run(spec.name, &tracks);
-        assert!(!first.is_empty(), "{}", spec.name);
-        assert_eq!(first, run(spec.name, &tracks), "{}", spec.name);
+    for (name, _) in examples() {
+        let first = run(name, &tracks);
+        assert!(!first.is_empty(), "{name}");
+        assert_eq!(first, run(name, &tracks), "{name}");
     }
 }
 
 #[test]
 fn nothing_in_nothing_out() {
-    for spec in TABLE {
-        assert_eq!(run(spec.name, &Vec::new()), [], "{}: no frame", spec.name);
+    for (name, _) in examples() {
+        assert_eq!(run(name, &Vec::new()), [], "{name}: no frame");
         let empty: Tracks = (0..50).map(|n| (MediaTime::from_millis(100 * n), Vec::new())).collect();
-        assert_eq!(run(spec.name, &empty), [], "{}: empty frames", spec.name);
+        assert_eq!(run(name, &empty), [], "{name}: empty frames");
     }
 }
 

@@ -5,13 +5,12 @@ mod conformance;
 mod counting;
 mod left;
 mod pictures;
-mod probe;
 mod quality;
-mod scenes;
 /// The scene's own arithmetic, so that the operators are tried on what cameras really give them. It belongs to the
 /// crate of pixels, which operators cannot depend on.
 #[path = "../../../pipeline/vision/src/scene/mod.rs"]
 mod scene;
+mod scenes;
 mod street;
 mod tamper;
 mod tracking;

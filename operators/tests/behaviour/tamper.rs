@@ -144,7 +144,7 @@ fn each_kind_is_found_within_ten_seconds_and_ends_by_itself() {
             slowest.entry(name).or_insert_with(Vec::new).push((begin - BEGINS, end - ENDS));
         }
     }
-    println!("delays in seconds at 5, 10 and 25 fps (begin, end): {slowest:#?}");
+    println!("delays in seconds at 5, 10 and 25 fps (begin, end): {slowest:?}");
 }
 
 /// What kind of day it is.
@@ -236,4 +236,72 @@ fn a_day_of_clouds_and_snow_with_street_lamps_is_no_tamper() {
 #[test]
 fn a_day_of_rain_with_a_night_in_infrared_that_the_encoder_sends_as_one_picture_is_no_tamper() {
     passes_without_a_word(Day { infrared: true, rain: true, snow: false, repeats: true }, 3);
+}
+
+#[test]
+fn a_new_view_that_stays_is_accepted_and_the_old_one_is_strange_then() {
+    let (mut camera, mut watch) = (Camera::new(5), Watch::new("accept_new_view_after: 2m"));
+    let turned = Tamper { turned: (40, 0), ..Tamper::NONE };
+    for second in 0..600u64 {
+        let tamper = if (100..400).contains(&second) { turned } else { Tamper::NONE };
+        camera.take(1.0, &Light::NOON, &traffic(second as f64, false), &tamper);
+        watch.see(&camera.picture, (WIDTH, HEIGHT), MediaTime::from_millis(1000 * second));
+    }
+    let words = watch.words();
+    let [(first, _, Phase::Begin), (accepted, _, Phase::End), (back, _, Phase::Begin), (again, _, Phase::End)] =
+        words[..]
+    else {
+        panic!("{words:?}");
+    };
+    assert!(words.iter().all(|(_, kind, _)| *kind == IncidentKind::TamperMoved), "{words:?}");
+    assert!((100.0..110.0).contains(&first) && (220.0..240.0).contains(&accepted), "{words:?}");
+    assert!((400.0..410.0).contains(&back) && (520.0..540.0).contains(&again), "{words:?}");
+}
+
+#[test]
+fn a_bus_that_halts_in_half_of_the_picture_covers_nothing_and_a_lorry_before_the_lens_does() {
+    for (left, top, covers) in [(80.0, -10.0, false), (-10.0, -200.0, true)] {
+        let (mut camera, mut watch) = (Camera::new(6), Watch::new(""));
+        for frame in 0..1000u64 {
+            let secs = frame as f64 / 10.0;
+            let place = [left, top, WIDTH as f32 + 10.0, HEIGHT as f32 + 60.0];
+            let bus = Thing { place, albedo: 0.4, headlights: 0.0 };
+            let things = if (50.0..70.0).contains(&secs) { vec![bus] } else { traffic(secs, false) };
+            camera.take(0.1, &Light::NOON, &things, &Tamper::NONE);
+            watch.see(&camera.picture, (WIDTH, HEIGHT), MediaTime::from_millis(100 * frame));
+        }
+        assert_eq!(watch.words().len(), if covers { 2 } else { 0 }, "{:?}", watch.words());
+    }
+}
+
+#[test]
+fn a_camera_that_was_black_from_the_start_is_too_dark_and_only_chosen_kinds_count() {
+    let black = [16u8; WIDTH * HEIGHT];
+    for (options, words, trusts) in [("", 1, false), ("kinds: [moved, frozen]", 0, true)] {
+        let mut watch = Watch::new(options);
+        for frame in 0..200 {
+            watch.see(&black, (WIDTH, HEIGHT), MediaTime::from_millis(100 * frame));
+        }
+        assert_eq!(watch.words().len(), words, "{:?}", watch.words());
+        assert_eq!(watch.guard.operator.trusts(), trusts);
+        watch.guard.operator.finish(&mut watch.findings);
+        assert_eq!(watch.words().len(), 2 * words, "what has begun ends: {:?}", watch.words());
+    }
+}
+
+#[test]
+fn mistakes_in_options_are_named() {
+    let text = "\
+geometry: {}
+operators:
+  detect_tamper:
+    - {kinds: [moved, stolen], after: 90s, lost_share: 0.2}
+    - {kinds: [], sharpness_left: 1, accept_new_view_after: 5s}
+";
+    let problems = crate::camera::configure(text).map(|_| ()).unwrap_err();
+    let keys = ["kinds[1]", "after", "lost_share", "kinds", "sharpness_left", "accept_new_view_after"];
+    assert_eq!(problems.len(), keys.len(), "{problems:#?}");
+    for (problem, key) in problems.iter().zip(keys) {
+        assert!(problem.contains(&format!(".{key}: ")), "{problem} {key}");
+    }
 }

@@ -180,3 +180,161 @@ fn fingerprint(luma: Plane<'_>, size: PictureSize) -> u64 {
     let joined = lanes.iter().fold(0u64, |sum, lane| (sum.rotate_left(31) ^ lane).wrapping_mul(FACTOR));
     (joined ^ (joined >> 29)) | 1
 }
+
+#[cfg(test)]
+mod tests {
+    use kerbside_core::observation::{SCENE_COLUMNS, SCENE_ROWS, Standing};
+
+    use super::*;
+
+    const SIZE: PictureSize = PictureSize { width: 160, height: 90 };
+
+    fn picture(luma: impl Fn(usize, usize) -> u8) -> Vec<u8> {
+        let (width, height) = (SIZE.width as usize, SIZE.height as usize);
+        (0..width * height).map(|at| luma(at % width, at / width)).collect()
+    }
+
+    /// Shows pictures of [`SIZE`], one after the other.
+    struct Film {
+        memory: SceneMemory,
+        at: MediaTime,
+        run: u32,
+    }
+
+    impl Film {
+        fn new() -> Self {
+            Self { memory: SceneMemory::new(), at: MediaTime::ZERO, run: 0 }
+        }
+
+        fn show(&mut self, picture: &[u8], step: Duration) -> SceneStatistics {
+            let mut out = SceneStatistics::default();
+            self.at = self.at + step;
+            self.memory.take(Plane { bytes: picture, stride: 160 }, SIZE, self.at, self.run, &mut out);
+            out
+        }
+
+        fn hold(&mut self, picture: &[u8], secs: u64, step: Duration) -> SceneStatistics {
+            let frames = secs * 1000 / step.as_millis() as u64;
+            (0..frames).map(|_| self.show(picture, step)).last().expect("a frame")
+        }
+    }
+
+    const STEP: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_first_picture_is_measured_by_definition() {
+        let texture = |x: usize, y: usize| ((x * 37 + y * y * 11 + x * y) % 240) as u8;
+        let out = Film::new().show(&picture(texture), STEP);
+        let share = |holds: fn(u8) -> bool| {
+            picture(texture).into_iter().filter(|luma| holds(*luma)).count() as f32 / (160.0 * 90.0)
+        };
+        assert_eq!((out.dark, out.bright), (share(|luma| luma <= 32), share(|luma| luma >= 225)));
+        assert_eq!((out.change, out.repeated), (1.0, false));
+        for row in 0..SCENE_ROWS {
+            for column in 0..SCENE_COLUMNS {
+                let (mut sums, mut count) = ([0.0f64; 3], 0.0);
+                for y in row * 5..row * 5 + 5 {
+                    for x in column * 5..column * 5 + 5 {
+                        let luma = |x: usize, y: usize| f64::from(texture(x.min(159), y.min(89)));
+                        sums[0] += luma(x, y);
+                        sums[1] += (luma(x + 1, y) - luma(x, y)).abs();
+                        sums[2] += (luma(x, y + 1) - luma(x, y)).abs();
+                        count += 1.0;
+                    }
+                }
+                let found = [out.luma[row][column], out.edges_across[row][column], out.edges_down[row][column]];
+                for (found, sum) in found.into_iter().zip(sums) {
+                    assert!((f64::from(found) - sum / count).abs() < 1e-3, "{row} {column}: {found}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_settled_picture_goes_the_same_way_at_any_frame_rate() {
+        for millis in [40, 100, 200] {
+            let mut film = Film::new();
+            film.hold(&picture(|_, _| 40), 2, Duration::from_millis(millis));
+            let out = film.hold(&picture(|_, _| 140), 1, Duration::from_millis(millis));
+            let expected = 140.0 - 100.0 * (-1.0f32).exp();
+            assert!((out.luma[9][9] - expected).abs() < 0.5, "{millis} ms: {}", out.luma[9][9]);
+        }
+    }
+
+    #[test]
+    fn a_repetition_is_one_to_the_last_bit_and_not_over_a_break() {
+        let mut film = Film::new();
+        let first = picture(|x, y| (x + y) as u8);
+        let mut second = first.clone();
+        second[7777] += 1;
+        let seen: Vec<_> = [&first, &second, &second, &first].map(|it| film.show(it, STEP)).into();
+        let repeated: Vec<bool> = seen.iter().map(|it| it.repeated).collect();
+        assert_eq!(repeated, [false, false, true, true]);
+        let one = 1.0 / (160.0 * 90.0);
+        assert_eq!(seen.iter().map(|it| it.change).collect::<Vec<_>>(), [1.0, one, 0.0, one]);
+        film.run = 1;
+        let other_run = film.show(&first, STEP);
+        assert_eq!((other_run.repeated, other_run.change), (false, 1.0));
+        let after_a_pause = film.show(&first, Duration::from_secs(3));
+        assert_eq!((after_a_pause.repeated, after_a_pause.change), (false, 1.0));
+    }
+
+    /// A street of blocks, with a box on it.
+    fn street(with: Option<(usize, usize)>) -> Vec<u8> {
+        picture(|x, y| match with {
+            Some((left, top)) if (left..left + 8).contains(&x) && (top..top + 6).contains(&y) => 210,
+            _ => 60 + (x / 20 * 7 + y / 15 * 13) as u8,
+        })
+    }
+
+    fn things(out: &SceneStatistics) -> Vec<Standing> {
+        out.standing.iter().flatten().copied().collect()
+    }
+
+    #[test]
+    fn what_comes_and_stays_is_found_at_its_place_until_it_goes() {
+        for millis in [40, 100, 200] {
+            let (mut film, step) = (Film::new(), Duration::from_millis(millis));
+            assert_eq!(things(&film.hold(&street(None), 70, step)), []);
+            assert_eq!(things(&film.hold(&street(Some((40, 60))), 9, step)), []);
+            let out = film.hold(&street(Some((40, 60))), 21, step);
+            let [thing] = things(&out)[..] else { panic!("{millis} ms: {:?}", out.standing) };
+            assert!((69.0..74.0).contains(&(thing.since.as_nanos() as f64 / 1e9)), "{millis} ms: {thing:?}");
+            let edges = [thing.box_in_image.left, thing.box_in_image.right, thing.box_in_image.top];
+            for (found, expected) in edges.into_iter().zip([40.0 / 160.0, 48.0 / 160.0, 60.0 / 90.0]) {
+                assert!((found - expected).abs() < 0.01, "{millis} ms: {thing:?}");
+            }
+            assert!((thing.area - 48.0 / 14_400.0).abs() < 0.0005);
+            assert_eq!(things(&film.hold(&street(None), 5, step)), [], "{millis} ms: it was taken away");
+        }
+    }
+
+    #[test]
+    fn what_moves_is_taken_away_or_fills_the_picture_does_not_stand() {
+        let mut film = Film::new();
+        film.hold(&street(Some((100, 30))), 70, STEP);
+        for second in 0..40 {
+            let out = film.hold(&street(Some((second * 3, 60))), 1, STEP);
+            assert_eq!(things(&out), [], "after {second} s");
+        }
+        // The box that was there from the start has gone meanwhile; now the light goes.
+        for second in 0..40 {
+            let out = film.hold(&picture(|x, _| 20 + (x / 10) as u8), 1, STEP);
+            assert_eq!(things(&out), [], "{second} s into the dark");
+        }
+    }
+
+    #[test]
+    fn the_eight_largest_are_kept_the_largest_first() {
+        let mut film = Film::new();
+        film.hold(&street(None), 70, STEP);
+        let boxes = picture(|x, y| {
+            let (side, place) = (2 + x / 16 % 10, x % 16);
+            if (40..40 + side).contains(&y) && place < side { 220 } else { 60 + (x / 20 * 7 + y / 15 * 13) as u8 }
+        });
+        let found = things(&film.hold(&boxes, 30, STEP));
+        assert_eq!(found.len(), 8);
+        assert!(found.is_sorted_by(|a, b| a.area >= b.area), "{found:?}");
+        assert!(found[7].area > 15.0 / 14_400.0, "the two smallest are left out: {found:?}");
+    }
+}
