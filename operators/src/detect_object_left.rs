@@ -267,12 +267,13 @@ fn same(one: &BoxInImage, other: &BoxInImage) -> bool {
     shared(one, other) > SAME * one.area().min(other.area())
 }
 
-/// A person is with what lies within a step; a vehicle only with what it covers.
+/// A person is with what lies within a step, aside or before the feet; a vehicle only with what it covers.
 fn stands_at(track: &Track, place: &BoxInImage) -> bool {
     let mut reach = track.box_in_image;
     if track.class == Class::Person {
         let step = reach.width();
         (reach.left, reach.right) = (reach.left - step, reach.right + step);
+        reach.bottom += reach.height() / 4.0;
     }
     shared(&reach, place) > COVERS * place.area()
 }
