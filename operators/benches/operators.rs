@@ -26,7 +26,12 @@ fn main() {
     for spec in kerbside_operators::TABLE {
         let mut operators = example(spec);
         let (mut tracks, mut findings, mut nanos) = (Vec::new(), Findings::new(), Vec::new());
-        let scene = SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0 };
+        let scene = SceneStatistics {
+            luma_mean: 110.0,
+            luma_deviation: 50.0,
+            sharpness: 300.0,
+            ..SceneStatistics::default()
+        };
         for frame in 0..FRAMES {
             crowd(frame, &mut tracks);
             let at = MediaTime::from_millis(100 * frame);

@@ -14,7 +14,9 @@ pub mod detect_crowd;
 pub mod detect_intrusion;
 pub mod detect_loitering;
 pub mod detect_near_miss;
+pub mod detect_object_left;
 pub mod detect_stopped;
+pub mod detect_tamper;
 pub mod detect_unusual_flow;
 pub mod detect_unusual_motion;
 pub mod detect_wrong_way;
@@ -37,7 +39,9 @@ mod per_track;
 mod schedule;
 mod seen;
 mod standing;
+mod stillness;
 mod trail;
+mod view;
 mod zone;
 
 use kerbside_core::operator::OperatorSpec;
@@ -50,7 +54,9 @@ pub const TABLE: &[OperatorSpec] = &[
     detect_intrusion::SPEC,
     detect_loitering::SPEC,
     detect_near_miss::SPEC,
+    detect_object_left::SPEC,
     detect_stopped::SPEC,
+    detect_tamper::SPEC,
     detect_unusual_flow::SPEC,
     detect_unusual_motion::SPEC,
     detect_wrong_way::SPEC,

@@ -11,7 +11,7 @@ use kerbside_core::finding::Findings;
 use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::{BoxInImage, Geometry, Line, PointInImage, Polygon, Shape, Site};
 use kerbside_core::ground::{Ground, PointOnGround};
-use kerbside_core::observation::{Observation, SceneStatistics};
+use kerbside_core::observation::{Observation, SceneStatistics, Standing};
 use kerbside_core::operator::{Configured, Surroundings};
 use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_core::tree::Reader;
@@ -49,7 +49,9 @@ detect_crowd: {zone: zone, at_least: 5}
 detect_intrusion: {zone: zone}
 detect_loitering: {zone: zone, after: 5s, within: 5}
 detect_near_miss: {zone: zone, min_speed: 1, distance: 5}
+detect_object_left: {zone: zone}
 detect_stopped: {zone: zone, after: 5s}
+detect_tamper: {}
 detect_unusual_flow: {line: line}
 detect_unusual_motion: {learn_for: 10m}
 detect_wrong_way: {line: line, allowed: forward, min_distance: 1}
@@ -114,12 +116,24 @@ fn a_warm_frame_path_does_not_allocate() {
     assert_eq!(operators.len(), kerbside_operators::TABLE.len(), "every operator is watched");
     let (mut detections, mut findings) = (Vec::with_capacity(50), Findings::new());
     let mut found = 0;
-    let scene = SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0 };
+    let mut scene =
+        SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0, ..SceneStatistics::default() };
     let mut run = |frames: std::ops::Range<u64>| {
         for frame in frames {
             let at = MediaTime::from_millis(100 * frame);
             crowd(frame, &mut detections);
             tracker.update(at, PICTURE, &detections);
+            // A view that is covered now and then, and things that come and go in it.
+            let covered = frame % 200 >= 100;
+            for (place, luma) in scene.luma.iter_mut().flatten().enumerate() {
+                *luma = if covered { 90.0 } else { (place * place % 197) as f32 };
+            }
+            scene.edges_across = if covered { Default::default() } else { scene.luma };
+            scene.standing[0] = (frame % 150 >= 50).then_some(Standing {
+                box_in_image: BoxInImage { left: 0.4, top: 0.3, right: 0.45, bottom: 0.4 },
+                since: at,
+                area: 0.005,
+            });
             let observation = Observation {
                 at,
                 step: Duration::from_millis(100),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kerbside_core::detection::{Class, Detection};
 use kerbside_core::geometry::{BoxInImage, Geometry, PointInImage, Shape};
-use kerbside_core::observation::{Observation, SceneStatistics, Track};
+use kerbside_core::observation::{Observation, SceneStatistics, Standing, Track};
 use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
 
@@ -26,16 +26,19 @@ pub(crate) struct Showing {
     pub(crate) hour: u32,
     /// What the picture as a whole looks like, where it is not an ordinary one all the time.
     pub(crate) scene: Option<fn(f64, &mut SceneStatistics)>,
+    /// For how long it goes on when all is over.
+    pub(crate) quiet_secs: f64,
 }
 
 const DEFAULT: Showing =
-    Showing { operator: "", stay_secs: 30.0, crowd: 0, usual_secs: 0.0, hour: 0, scene: None };
+    Showing { operator: "", stay_secs: 30.0, crowd: 0, usual_secs: 0.0, hour: 0, scene: None, quiet_secs: 0.0 };
 
 /// Operators that find nothing in the default.
 const SHOWINGS: &[Showing] = &[
     Showing { operator: "detect_crowd", stay_secs: 120.0, crowd: 60, ..DEFAULT },
     Showing { operator: "detect_intrusion", hour: 23, ..DEFAULT },
     Showing { operator: "detect_loitering", stay_secs: 600.0, ..DEFAULT },
+    Showing { operator: "detect_object_left", quiet_secs: 120.0, scene: Some(bag), ..DEFAULT },
     Showing { operator: "detect_stopped", stay_secs: 120.0, ..DEFAULT },
     Showing { operator: "detect_tamper", stay_secs: 120.0, scene: Some(lights_out), ..DEFAULT },
     Showing { operator: "detect_unusual_motion", usual_secs: 9000.0, ..DEFAULT },
@@ -45,8 +48,17 @@ const SHOWINGS: &[Showing] = &[
 fn lights_out(secs: f64, scene: &mut SceneStatistics) {
     if (120.0..180.0).contains(&secs) {
         scene.luma_mean = 16.5;
+        scene.dark = 1.0;
         scene.luma_deviation = 0.5;
         scene.sharpness = 0.1;
+    }
+}
+
+/// From then on something lies where people stay.
+fn bag(secs: f64, scene: &mut SceneStatistics) {
+    if secs >= 20.0 {
+        let box_in_image = BoxInImage { left: 0.39, top: 0.6, right: 0.43, bottom: 0.65 };
+        scene.standing[0] = Some(Standing { box_in_image, since: MediaTime::from_millis(20_000), area: 0.002 });
     }
 }
 
@@ -186,6 +198,7 @@ fn thing(class: Class, begins: f64, way: &[(f64, (f32, f32))]) -> Thing {
 /// The showing of an operator around the lines and zones of its example, `fps` times a second.
 pub(crate) fn parade(geometry: &Geometry, showing: &Showing, fps: f64) -> Vec<Moment> {
     let (mut things, ends) = things(geometry, showing);
+    let ends = ends + showing.quiet_secs;
     let begins = |thing: &Thing| thing.way[0].0;
     things.sort_by(|a, b| begins(a).total_cmp(&begins(b)));
     let mut tracker = Tracker::new(TrackerSettings::DEFAULT);

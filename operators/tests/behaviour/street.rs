@@ -1,5 +1,6 @@
 //! A scripted street: objects on straight paths, and a detector that misses, shakes and invents.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use kerbside_core::detection::{Class, Detection};
@@ -12,7 +13,14 @@ use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
 
 /// An ordinary picture by day.
-static SCENE: SceneStatistics = SceneStatistics { luma_mean: 110.0, luma_deviation: 50.0, sharpness: 300.0 };
+/// A picture in good light, in which nothing can be found.
+static SCENE: LazyLock<SceneStatistics> = LazyLock::new(|| SceneStatistics {
+    luma_mean: 110.0,
+    luma_deviation: 50.0,
+    sharpness: 300.0,
+    change: 0.5,
+    ..SceneStatistics::default()
+});
 
 pub(crate) const PICTURE: PictureSize = PictureSize { width: 768, height: 576 };
 

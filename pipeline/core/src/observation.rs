@@ -29,7 +29,17 @@ pub struct Track {
     pub first_box: BoxInImage,
 }
 
-/// Statistics of the whole picture's luma (8 bit, 0 black to 255 white).
+/// How many cells a [`SceneGrid`] has from left to right.
+pub const SCENE_COLUMNS: usize = 32;
+/// How many cells a [`SceneGrid`] has from top to bottom.
+pub const SCENE_ROWS: usize = 18;
+
+/// One number for each cell of the picture: rows from the top, columns from the left, all of one size.
+pub type SceneGrid = [[f32; SCENE_COLUMNS]; SCENE_ROWS];
+
+/// What the picture as a whole looks like, from its luma (8 bit, 0 black to 255 white).
+///
+/// It holds no picture: the finest thing in it is the mean of a cell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SceneStatistics {
     /// Mean luma, 0..255.
@@ -38,6 +48,42 @@ pub struct SceneStatistics {
     pub luma_deviation: f32,
     /// Variance of the Laplacian of luma, from 0 (no edges): the picture's sharpness.
     pub sharpness: f32,
+    /// The share of pixels at or below [`SceneStatistics::DARK`], 0..1.
+    pub dark: f32,
+    /// The share of pixels at or above [`SceneStatistics::BRIGHT`], 0..1.
+    pub bright: f32,
+    /// The share of pixels that are not what they were in the frame before, 0..1; 1 for the first frame.
+    /// A sensor's noise alone keeps it above zero.
+    pub change: f32,
+    /// Whether the same picture, to the last bit, was among the frames just before: a decoder that repeats itself.
+    pub repeated: bool,
+    /// Each cell's mean luma, 0..255, of the settled picture: the mean over the last seconds, in which noise,
+    /// snow and what passes by fade.
+    pub luma: SceneGrid,
+    /// Each cell's mean step of luma from a pixel to the one on its right, of the settled picture.
+    pub edges_across: SceneGrid,
+    /// Each cell's mean step of luma from a pixel to the one below, of the settled picture.
+    pub edges_down: SceneGrid,
+    /// What is new in the picture and stays where it is, the largest first.
+    pub standing: [Option<Standing>; 8],
+}
+
+impl SceneStatistics {
+    /// Luma up to which a pixel shows nothing. Black is 16 where the range of values is limited.
+    pub const DARK: u8 = 32;
+    /// Luma from which on a pixel shows nothing. White is 235 where the range of values is limited.
+    pub const BRIGHT: u8 = 225;
+}
+
+/// Something that was not in the picture before and does not move: an object, a parked car, a patch of light.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// Where.
+    pub box_in_image: BoxInImage,
+    /// Since when, as far as the pixels tell: a few seconds off where something passed in front of it.
+    pub since: MediaTime,
+    /// The share of the picture's pixels that belong to it, 0..1.
+    pub area: f32,
 }
 
 /// All that one frame told us.

@@ -11,6 +11,7 @@ use kerbside_core::observation::SceneStatistics;
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_operators::tracker::Tracker;
 use kerbside_telemetry::{CameraMetrics, DropReason, Stage};
+use kerbside_vision::SceneWatcher;
 use tracing::warn;
 
 use crate::analysis::{Analysis, Seen};
@@ -65,6 +66,7 @@ pub(crate) struct Lane {
     pub(crate) name: String,
     pub(crate) model: usize,
     pub(crate) analysis: Analysis,
+    pub(crate) watcher: SceneWatcher,
     pub(crate) frames: Receiver<Frame>,
     pub(crate) asks: Entrance<Ask>,
     pub(crate) reports: Sender<Report>,
@@ -147,7 +149,7 @@ impl Lane {
             return None;
         }
         let since = Instant::now();
-        let scene = kerbside_vision::scene_statistics(&frame).unwrap_or_else(|error| {
+        let scene = self.watcher.watch(&frame).unwrap_or_else(|error| {
             // Without statistics the picture is not trusted: see `LEAST_CONTRAST`.
             warn!(camera = self.name, %error, "the picture could not be measured");
             SceneStatistics::default()

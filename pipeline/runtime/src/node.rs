@@ -13,6 +13,7 @@ use kerbside_models::{EngineChoice, Model, ModelFolder};
 use kerbside_release::{Bins, CameraPlan, IncidentSeed, NodeIdentity, Positions, Release, Table};
 use kerbside_telemetry::{CameraMetrics, NodeMetrics, Telemetry};
 use kerbside_uplink::{Spool, SpoolSettings};
+use kerbside_vision::SceneWatcher;
 use tracing::{error, info, warn};
 
 use crate::analysis::{Analysis, AnalysisSettings};
@@ -259,6 +260,7 @@ fn start_camera(
         name: name.clone(),
         model,
         analysis,
+        watcher: SceneWatcher::new(),
         frames,
         asks: edges.asks,
         reports: edges.reports,

@@ -19,6 +19,7 @@ use kerbside_release::{
     StreamPosition,
 };
 use kerbside_telemetry::{CameraMetrics, Stage, Telemetry};
+use kerbside_vision::SceneWatcher;
 
 use crate::analysis::LONGEST_STEP;
 use crate::error::{RuntimeError, spawn};
@@ -156,6 +157,7 @@ impl Replay {
             name: name.clone(),
             model: 0,
             analysis,
+            watcher: SceneWatcher::new(),
             frames,
             asks,
             reports: report_sender,

@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use kerbside_core::frame::{Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
 use kerbside_core::geometry::Geometry;
+use kerbside_core::time::MediaTime;
 
+use kerbside_vision::SceneWatcher;
 use kerbside_vision::input::{ColourOrder, InputWriter, PackedRows, PixelScale, Quantiser};
 use kerbside_vision::overlay::{Analysed, Overlay};
 use kerbside_vision::placement::Placement;
-use kerbside_vision::scene_statistics;
 
 const ROUNDS: usize = 200;
 
@@ -28,7 +29,7 @@ fn main() {
     println!("{:<10} {:>5} {:<16} {:>10} {:>10}", "picture", "", "work", "median ms", "least ms");
     for (width, height) in [(640, 360), (768, 576), (1280, 720), (1920, 1080)] {
         for format in [PixelFormat::I420, PixelFormat::Nv12] {
-            let frame = frame(PictureSize { width, height }, format);
+            let frame = frame(PictureSize { width, height }, format, 0);
             let placement = Placement::own_shape(frame.size, 416, 32);
             let mut input = vec![0.0; 3 * (placement.input.width * placement.input.height) as usize];
             let mut writer = InputWriter::new(scale);
@@ -41,8 +42,14 @@ fn main() {
                 let out = PackedRows { bytes: &mut input, row_stride };
                 writer.write_packed_u8(&frame, &placement, quantiser, out).expect("the rows hold the input");
             });
+            // Each round is a frame later and another picture, as from a camera.
+            let frames = [frame.clone(), self::frame(PictureSize { width, height }, format, 1)];
+            let (mut watcher, mut round) = (SceneWatcher::new(), 0);
             time(&frame, "scene statistics", || {
-                scene_statistics(&frame).expect("OpenCV takes any picture");
+                round += 1;
+                let mut frame = frames[round as usize % 2].clone();
+                frame.media_time = MediaTime::from_millis(100 * round);
+                watcher.watch(&frame).expect("OpenCV takes any picture");
             });
             // Of `replay --overlay` alone: the copy, and a header on it.
             let mut overlay = Overlay::new(Geometry::default(), Vec::new());
@@ -74,11 +81,11 @@ fn time(frame: &Frame, work: &str, mut run: impl FnMut()) {
     println!("{picture:<10} {format:>5} {work:<16} {:>10.3} {:>10.3}", millis[ROUNDS / 2], millis[0]);
 }
 
-fn frame(size: PictureSize, format: PixelFormat) -> Frame {
+fn frame(size: PictureSize, format: PixelFormat, shift: usize) -> Frame {
     let header = FrameHeader::of_picture(size, format, Instant::now());
     let mut planes = OwnedPlanes::flat(size, format, 0, 0);
     for (at, value) in planes.planes.iter_mut().flat_map(|(bytes, _)| bytes.iter_mut()).enumerate() {
-        *value = (at * at / 7 % 199) as u8;
+        *value = (at * at / 7 % 199 + shift) as u8;
     }
     Frame::new(header, Arc::new(planes)).expect("flat planes fit their picture")
 }

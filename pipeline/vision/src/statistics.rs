@@ -1,58 +1,95 @@
-//! What the picture as a whole looks like: brightness, contrast and sharpness of its luma, by OpenCV.
+//! What the picture as a whole looks like, and how that changes: by OpenCV and by [`crate::scene`].
 //!
-//! A covered, blinded, defocused or frozen camera shows in these three numbers over time. They are taken
+//! A covered, blinded, defocused, moved or frozen camera shows in these numbers over time. They are taken
 //! from a reduced picture: the luma plane is halved (each pixel the mean of four) until it is at most
 //! [`MAX_WIDTH`] pixels wide. That costs a fraction of a millisecond, keeps sensor noise out of the sharpness,
 //! and makes the sharpness of two resolutions comparable, since an edge is then as wide in both.
 
 use std::sync::Once;
 
-use kerbside_core::frame::Frame;
+use kerbside_core::frame::{Frame, PictureSize, Plane};
 use kerbside_core::observation::SceneStatistics;
 use opencv::core::{
     BORDER_DEFAULT, CV_16S, Mat, Rect, Scalar, Size, ToInputArray, mean_std_dev_def, set_num_threads,
 };
 use opencv::imgproc::{INTER_AREA, laplacian, resize};
-use opencv::prelude::MatTraitConst;
+use opencv::prelude::{MatTraitConst, MatTraitConstManual};
 
 use crate::VisionError;
 use crate::luma_mat::LumaMat;
+use crate::scene::SceneMemory;
 
 /// The width up to which the luma plane is halved, in pixels. 768 becomes 384, 1280 320, 1920 480, 3840 480.
 const MAX_WIDTH: i32 = 480;
 
-/// Measures the whole picture's luma. Reads the plane in place.
-pub fn scene_statistics(frame: &Frame) -> Result<SceneStatistics, VisionError> {
-    use_no_threads()?;
-    let luma = LumaMat::over(frame).map_err(|error| failed("wrapping the luma plane", error))?;
-    let mut reduced: Option<Mat> = None;
-    let (mut columns, mut rows) = (luma.as_mat().cols(), luma.as_mat().rows());
-    while columns > MAX_WIDTH && rows >= 2 {
-        (columns, rows) = (columns / 2, rows / 2);
-        reduced = Some(halve(reduced.as_ref().unwrap_or(luma.as_mat()), columns, rows)?);
+/// Watches one camera's pictures, in the order in which they were taken. It keeps small pictures of the last
+/// minutes in RAM; nothing of them but [`SceneStatistics`] leaves it.
+pub struct SceneWatcher {
+    memory: SceneMemory,
+    /// The halved pictures, each of half the size of the one before, reused from frame to frame.
+    halves: Vec<Mat>,
+    edges: Mat,
+}
+
+impl Default for SceneWatcher {
+    fn default() -> Self {
+        Self::new()
     }
-    let picture = reduced.as_ref().unwrap_or(luma.as_mat());
-    let (luma_mean, luma_deviation) = mean_and_deviation(picture)?;
-    let mut edges = Mat::default();
-    laplacian(picture, &mut edges, CV_16S, 1, 1.0, 0.0, BORDER_DEFAULT)
-        .map_err(|error| failed("the Laplacian", error))?;
-    let (_, edge_deviation) = mean_and_deviation(&edges)?;
-    Ok(SceneStatistics {
-        luma_mean: luma_mean as f32,
-        luma_deviation: luma_deviation as f32,
-        sharpness: (edge_deviation * edge_deviation) as f32,
-    })
+}
+
+impl SceneWatcher {
+    /// For a camera of which nothing has been seen yet.
+    pub fn new() -> Self {
+        Self { memory: SceneMemory::new(), halves: Vec::new(), edges: Mat::default() }
+    }
+
+    /// Measures the whole picture's luma. Reads the plane in place. Frames of one camera come in order; a new
+    /// run, a pause of more than two seconds or another size of picture begins anew where that matters.
+    pub fn watch(&mut self, frame: &Frame) -> Result<SceneStatistics, VisionError> {
+        use_no_threads()?;
+        let luma = LumaMat::over(frame).map_err(|error| failed("wrapping the luma plane", error))?;
+        let (mut columns, mut rows, mut steps) = (luma.as_mat().cols(), luma.as_mat().rows(), 0);
+        while columns > MAX_WIDTH && rows >= 2 {
+            (columns, rows) = (columns / 2, rows / 2);
+            if self.halves.len() == steps {
+                self.halves.push(Mat::default());
+            }
+            let (before, after) = self.halves.split_at_mut(steps);
+            halve(before.last().unwrap_or(luma.as_mat()), &mut after[0], columns, rows)?;
+            steps += 1;
+        }
+        let reduced = steps.checked_sub(1).map(|last| &self.halves[last]);
+        let picture = reduced.unwrap_or(luma.as_mat());
+        let (luma_mean, luma_deviation) = mean_and_deviation(picture)?;
+        laplacian(picture, &mut self.edges, CV_16S, 1, 1.0, 0.0, BORDER_DEFAULT)
+            .map_err(|error| failed("the Laplacian", error))?;
+        let (_, edge_deviation) = mean_and_deviation(&self.edges)?;
+        let mut statistics = SceneStatistics {
+            luma_mean: luma_mean as f32,
+            luma_deviation: luma_deviation as f32,
+            sharpness: (edge_deviation * edge_deviation) as f32,
+            ..SceneStatistics::default()
+        };
+        let plane = match reduced {
+            Some(reduced) => Plane {
+                bytes: reduced.data_bytes().map_err(|error| failed("reading the reduced picture", error))?,
+                stride: columns as usize,
+            },
+            None => frame.luma(),
+        };
+        let size = PictureSize { width: columns as u32, height: rows as u32 };
+        self.memory.take(plane, size, frame.media_time, frame.run, &mut statistics);
+        Ok(statistics)
+    }
 }
 
 /// Halves the source to `columns` × `rows`. An odd last row or column is left out: only whole blocks of
 /// 2×2 take OpenCV's fast path.
-fn halve(source: &Mat, columns: i32, rows: i32) -> Result<Mat, VisionError> {
+fn halve(source: &Mat, half: &mut Mat, columns: i32, rows: i32) -> Result<(), VisionError> {
     let whole_blocks = Rect::new(0, 0, 2 * columns, 2 * rows);
     let source = Mat::roi(source, whole_blocks).map_err(|error| failed("cutting an odd edge", error))?;
-    let mut half = Mat::default();
-    resize(&source, &mut half, Size::new(columns, rows), 0.0, 0.0, INTER_AREA)
-        .map_err(|error| failed("halving the luma plane", error))?;
-    Ok(half)
+    resize(&source, half, Size::new(columns, rows), 0.0, 0.0, INTER_AREA)
+        .map_err(|error| failed("halving the luma plane", error))
 }
 
 fn mean_and_deviation(picture: &impl ToInputArray) -> Result<(f64, f64), VisionError> {
@@ -79,7 +116,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use kerbside_core::frame::{FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+    use kerbside_core::frame::{FrameHeader, OwnedPlanes, PixelFormat};
+    use kerbside_core::observation::{SCENE_COLUMNS, SCENE_ROWS};
 
     use super::*;
 
@@ -118,14 +156,19 @@ mod tests {
             luma_mean: mean as f32,
             luma_deviation: variance.sqrt() as f32,
             sharpness: sharpness as f32,
+            ..SceneStatistics::default()
         }
+    }
+
+    fn seen(frame: &Frame) -> SceneStatistics {
+        SceneWatcher::new().watch(frame).unwrap()
     }
 
     #[test]
     fn statistics_are_those_of_the_definition() {
         for (width, height, spare) in [(480, 270, 0), (33, 17, 31), (2, 2, 5), (1, 9, 3), (1, 1, 0)] {
             let frame = frame(width, height, spare, |x, y| (x * 37 + y * y * 11 + x * y) as u8);
-            let (found, expected) = (scene_statistics(&frame).unwrap(), by_definition(&frame));
+            let (found, expected) = (seen(&frame), by_definition(&frame));
             for (found, expected) in [
                 (found.luma_mean, expected.luma_mean),
                 (found.luma_deviation, expected.luma_deviation),
@@ -144,11 +187,12 @@ mod tests {
         // Blocks of 4×4 make blocks of 1×1 of the picture at a quarter of its size.
         let checks =
             |side: usize| move |x: usize, y: usize| if (x / side + y / side).is_multiple_of(2) { 80 } else { 120 };
-        let large = scene_statistics(&frame(1921, 1083, 7, checks(4))).unwrap();
-        let small = scene_statistics(&frame(480, 270, 0, checks(1))).unwrap();
+        let large = seen(&frame(1921, 1083, 7, checks(4)));
+        let small = seen(&frame(480, 270, 0, checks(1)));
         assert_eq!(large, small);
         assert!(small.sharpness > 1000.0);
-        let flat = scene_statistics(&frame(1921, 1083, 7, |_, _| 50)).unwrap();
-        assert_eq!(flat, SceneStatistics { luma_mean: 50.0, luma_deviation: 0.0, sharpness: 0.0 });
+        let flat = seen(&frame(1921, 1083, 7, |_, _| 50));
+        assert_eq!((flat.luma_mean, flat.luma_deviation, flat.sharpness), (50.0, 0.0, 0.0));
+        assert_eq!((flat.luma, flat.edges_down), ([[50.0; SCENE_COLUMNS]; SCENE_ROWS], Default::default()));
     }
 }
