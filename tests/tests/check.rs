@@ -106,7 +106,7 @@ fn every_example_and_every_operators_example_is_accepted() {
         let text = text.replace(&format!("/run/secrets/{name}"), secret.to_str().unwrap());
         cameras.push((name, text));
     }
-    assert!(cameras.len() >= 2, "{cameras:?}");
+    assert!(cameras.len() >= 3, "{cameras:?}");
     let cameras: Vec<(&str, String)> = cameras.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
     site(folder.path(), &cameras);
     let output = kerbside(["check", "--config", folder.path().to_str().unwrap()]);

@@ -79,6 +79,7 @@ fn film(fps: f64, people: &[Person], bags: &[Bag], seed: u64) -> Vec<(f64, Phase
                     box_in_image,
                     detected: dice.f32() > 0.1,
                     since: MediaTime::ZERO,
+                    first_box: box_in_image,
                 });
             }
         }

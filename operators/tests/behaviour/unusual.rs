@@ -268,15 +268,6 @@ fn trial(camera: &str, bytes: &[u8], more: &[Mover], fps: f64, seed: u64) -> (Fi
     (film, watcher)
 }
 
-/// For the conformance tests: a street long enough to learn from, with something unusual at the end.
-pub(crate) fn learned_street() -> Vec<(MediaTime, Vec<Track>)> {
-    let mut movers = usual(0.0, 2.2 * HOUR, &mut fastrand::Rng::with_seed(9));
-    movers.extend(unusual(2.1 * HOUR));
-    let mut frames = Vec::new();
-    Film::new(movers, 4.0, 9).play(2.2 * HOUR, |at, tracks| frames.push((at, tracks.to_vec())));
-    frames
-}
-
 #[derive(Debug, Default)]
 struct Tally {
     shown: usize,
