@@ -18,6 +18,18 @@ use crate::vocabulary::{Vocabulary, class_key};
 /// Times and means count no objects, so the hint does not apply to them.
 const DISPLAY_K: i32 = 10;
 
+/// A bin that was closed.
+#[derive(Clone, Copy)]
+pub(crate) struct Closed<'a> {
+    pub(crate) camera: usize,
+    pub(crate) series: &'a Series,
+    pub(crate) bin: &'a Bin,
+    /// From when until when.
+    pub(crate) span: (WallTime, WallTime),
+    /// What is said of the clock where no frame said it.
+    pub(crate) clock: ClockQuality,
+}
+
 /// The columns of one batch of `agg.v1`.
 #[derive(Debug, Default)]
 pub(crate) struct AggRows {
@@ -35,19 +47,9 @@ pub(crate) struct AggRows {
 }
 
 impl AggRows {
-    /// Appends one row a cell for a closed bin. `clock` is for a bin without frames. `tell` hears each cell's
-    /// released value and coverage.
-    pub(crate) fn push(
-        &mut self,
-        words: &Vocabulary,
-        camera: usize,
-        series: &Series,
-        bin: &Bin,
-        (start, end): (u64, u64),
-        clock: ClockQuality,
-        mut tell: impl FnMut(&Cell, i32, f32),
-    ) {
-        let span = (WallTime::from_unix_nanos(start), WallTime::from_unix_nanos(end));
+    /// Appends one row a cell for a closed bin. `tell` hears each cell's released value and coverage.
+    pub(crate) fn push(&mut self, words: &Vocabulary, closed: &Closed<'_>, mut tell: impl FnMut(&Cell, i32, f32)) {
+        let Closed { camera, series, bin, span, clock } = *closed;
         let coverage = (bin.trusted_nanos as f64 / series.length as f64).min(1.0) as f32;
         for (cell, &sum) in series.cells.iter().zip(&bin.sums) {
             let unit = Unit::of(cell.measure);

@@ -10,7 +10,7 @@ use kerbside_core::finding::{Cell, Finding, FindingKind, Measure};
 use kerbside_core::geometry::SiteId;
 use kerbside_core::time::{MediaTime, WallTime};
 
-use crate::agg::AggRows;
+use crate::agg::{AggRows, Closed};
 use crate::bins::{Added, Series};
 use crate::contract::check_contract;
 use crate::error::ReleaseError;
@@ -296,9 +296,11 @@ impl Release {
             for series in ending {
                 let start = series.next;
                 let bin = series.close();
-                let (from, to) = (WallTime::from_unix_nanos(start), WallTime::from_unix_nanos(end));
-                rows.push(&self.words, index, series, &bin, (start, end), self.clock, |cell, value, coverage| {
+                let span = (WallTime::from_unix_nanos(start), WallTime::from_unix_nanos(end));
+                let closed = Closed { camera: index, series, bin: &bin, span, clock: self.clock };
+                rows.push(&self.words, &closed, |cell, value, coverage| {
                     if camera.watched.contains(cell) {
+                        let (from, to) = span;
                         self.closed.push(ReleasedBin { camera: index, cell: *cell, from, to, value, coverage });
                     }
                 });
