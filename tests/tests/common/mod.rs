@@ -155,8 +155,10 @@ impl Node {
         fs::create_dir_all(folder.path().join("site/cameras")).unwrap();
         let spool = folder.path().join("spool");
         let node = format!(
-            "name: test-node\nmetrics: {{address: \"{metrics}\"}}\nspool: {{folder: \"{}\", max_bytes: 64MiB}}\n",
-            spool.display()
+            "name: test-node\nmetrics: {{address: \"{metrics}\"}}\nspool: {{folder: \"{}\", max_bytes: 64MiB}}\n\
+             learned: {{folder: \"{}\"}}\n",
+            spool.display(),
+            folder.path().join("learned").display()
         );
         fs::write(folder.path().join("site/node.yaml"), node).unwrap();
         for (name, text) in cameras {
