@@ -4,6 +4,7 @@ mod camera;
 mod conformance;
 mod counting;
 mod flow;
+mod habits;
 mod left;
 mod parade;
 mod people;
