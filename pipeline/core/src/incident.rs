@@ -1,5 +1,6 @@
 //! Situations that an operator reports while they last: each has a beginning, perhaps updates, and an end.
 
+use crate::detection::Class;
 use crate::time::MediaTime;
 
 /// What kind of situation. The names are the closed vocabulary of the `kind` column of `incident.v1`.
@@ -91,6 +92,41 @@ impl IncidentKind {
     }
 }
 
+impl IncidentKind {
+    /// Whether a situation of this kind with this class is one of people, whose times and numbers are told more
+    /// coarsely than those of vehicles and of the camera itself.
+    pub const fn is_personal(self, class: Option<Class>) -> bool {
+        match (self, class) {
+            // A vehicle and a person or bicycle: it is told under the vehicle's class.
+            (Self::NearMiss, _) => true,
+            (_, Some(class)) => class.is_personal(),
+            (
+                Self::RestrictedZone
+                | Self::CrowdDensity
+                | Self::CrowdMovement
+                | Self::ObjectLeft
+                | Self::PersonDown
+                | Self::SceneAnomaly,
+                None,
+            ) => true,
+            (
+                Self::WrongWay
+                | Self::StoppedVehicle
+                | Self::QueueSpillback
+                | Self::SmokeFire
+                | Self::TamperCovered
+                | Self::TamperMoved
+                | Self::TamperDefocus
+                | Self::TamperFrozen
+                | Self::SignalLoss
+                | Self::TamperDark
+                | Self::TamperBright,
+                None,
+            ) => false,
+        }
+    }
+}
+
 /// Where in its life a situation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
@@ -165,11 +201,20 @@ impl IncidentUnit {
         }
     }
 
-    /// Released numbers are multiples of this: finer ones would tell one object from another.
-    pub const fn step(self) -> i32 {
+    /// Released numbers are multiples of this, rounded up: finer ones would tell one object from another, and a count
+    /// of people every few seconds would be a count without noise.
+    pub const fn step(self, is_personal: bool) -> i32 {
         match self {
-            Self::None | Self::Count | Self::Metres | Self::Seconds | Self::Deciseconds => 1,
+            Self::None | Self::Metres | Self::Deciseconds => 1,
+            Self::Count => {
+                if is_personal {
+                    5
+                } else {
+                    1
+                }
+            }
             Self::KmPerHour => 5,
+            Self::Seconds => 10,
             Self::PeoplePer100SquareMetres | Self::Permille => 50,
         }
     }
@@ -232,9 +277,62 @@ pub struct Incident {
     pub reason: Option<Reason>,
 }
 
+impl Incident {
+    /// Severities are released in steps of this.
+    const SEVERITY_STEP: u8 = 10;
+    /// Confidences are released in steps of this.
+    const CONFIDENCE_STEP: u8 = 5;
+
+    /// The same as it may leave the node, about objects of this class: two words that are equal here are one.
+    #[must_use]
+    pub const fn coarse(self, class: Option<Class>) -> Self {
+        let step = self.unit.step(self.kind.is_personal(class));
+        Self {
+            severity: stepped(self.severity, Self::SEVERITY_STEP),
+            confidence: stepped(self.confidence, Self::CONFIDENCE_STEP),
+            // Rounds up for both signs of what is at most a few thousand.
+            value: -((-self.value).div_euclid(step)) * step,
+            ..self
+        }
+    }
+}
+
+/// To the nearest step of 0 to 100.
+const fn stepped(share: u8, step: u8) -> u8 {
+    let share = if share > 100 { 100 } else { share };
+    (share + step / 2) / step * step
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_leave_is_coarse_and_coarser_where_it_is_about_people() {
+        let incident = Incident {
+            kind: IncidentKind::CrowdDensity,
+            phase: Phase::Update,
+            number: 3,
+            since: MediaTime::ZERO,
+            severity: 74,
+            confidence: 93,
+            value: 12,
+            unit: IncidentUnit::Count,
+            reason: None,
+        };
+        let told = |kind, class, unit, value| Incident { kind, unit, value, ..incident }.coarse(class).value;
+        let (person, car) = (Some(Class::Person), Some(Class::Car));
+        assert_eq!((incident.coarse(person).severity, incident.coarse(person).confidence), (70, 95));
+        assert_eq!(told(IncidentKind::CrowdDensity, person, IncidentUnit::Count, 12), 15);
+        assert_eq!(told(IncidentKind::RestrictedZone, person, IncidentUnit::Count, 1), 5);
+        assert_eq!(told(IncidentKind::RestrictedZone, car, IncidentUnit::Count, 1), 1);
+        assert_eq!(told(IncidentKind::WrongWay, car, IncidentUnit::KmPerHour, 36), 40);
+        assert_eq!(told(IncidentKind::WrongWay, car, IncidentUnit::KmPerHour, 0), 0);
+        assert_eq!(told(IncidentKind::WrongWay, car, IncidentUnit::KmPerHour, -13), -10);
+        assert_eq!(told(IncidentKind::ObjectLeft, None, IncidentUnit::Seconds, 61), 70);
+        assert_eq!([0, 4, 5, 95, 100, 255].map(|share| stepped(share, 10)), [0, 0, 10, 100, 100, 100]);
+        assert!(IncidentKind::NearMiss.is_personal(car) && !IncidentKind::TamperCovered.is_personal(None));
+    }
 
     #[test]
     fn words_are_at_their_places() {

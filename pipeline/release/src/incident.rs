@@ -1,14 +1,16 @@
 //! `incident.v1`: words about situations as rows.
 //!
 //! What an operator says is made coarse here, so that a row tells the situation and not the object: times are
-//! quanta, severity and confidence steps, and the number is random. It is drawn when an incident begins and
-//! forgotten when it ends.
+//! quanta, severity, confidence and value steps ([`Incident::coarse`]), and the number is random. Class, quantum and
+//! number are decided when an incident begins and hold until it ends. A word that says what the row before said
+//! is no row, and a camera has so many rows a day and no more: updates give way first, then whole incidents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::{Int32Array, RecordBatch, UInt8Array, UInt32Array};
 use arrow_schema::SchemaRef;
+use kerbside_core::detection::Class;
 use kerbside_core::finding::Finding;
 use kerbside_core::geometry::SiteId;
 use kerbside_core::incident::{Incident, IncidentKind, Phase};
@@ -25,8 +27,26 @@ use crate::vocabulary::{Vocabulary, class_key};
 const PERSONAL_QUANTUM_NANOS: u64 = 10_000_000_000;
 /// The time quantum of all other incidents.
 const QUANTUM_NANOS: u64 = 1_000_000_000;
-const SEVERITY_STEP: u8 = 10;
-const CONFIDENCE_STEP: u8 = 5;
+
+/// Rows that one camera may release in a day, at most.
+const ROWS_A_DAY: f64 = 600.0;
+/// Rows that it may release at once: what it has saved up.
+const BURST: f64 = 100.0;
+/// A beginning pays for the end as well, so that no end is ever missing.
+const BEGIN_COSTS: f64 = 2.0;
+
+/// What became of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It is a row.
+    Row,
+    /// It says what the row before said.
+    Again,
+    /// The camera has released as many rows as it may.
+    Limited,
+    /// No operator of the camera reports this, or it goes on or ends without having begun.
+    Unplanned,
+}
 
 /// The incidents that have begun and not ended, and the numbers that the city knows them by.
 #[derive(Debug)]
@@ -34,20 +54,59 @@ pub(crate) struct Numbers {
     seed: IncidentSeed,
     drawn: u64,
     open: BTreeMap<Key, Open>,
+    /// By camera: what its operators can report, and how many rows it has left.
+    cameras: Vec<(BTreeSet<(IncidentKind, SiteId)>, Bucket)>,
 }
 
 /// A camera's incident: its place, kind, site and its operator's number.
 type Key = (usize, IncidentKind, SiteId, u32);
 
+/// What was decided when an incident began holds until it ends.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     number: u32,
     since: u64,
+    quantum: u64,
+    class: Option<Class>,
+    /// The severity and value that were told last.
+    told: (u8, i32),
+    /// There was no room for its beginning: nothing is told of it.
+    is_muted: bool,
+}
+
+/// Rows that a camera may still release: a bucket that fills evenly through the day.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    rows: f64,
+    /// The latest moment that it was filled for. A clock that is set back fills nothing twice.
+    filled_to: u64,
+}
+
+impl Bucket {
+    fn take(&mut self, at: u64, rows: f64) -> bool {
+        if at > self.filled_to {
+            let days = (at - self.filled_to) as f64 / 86_400e9;
+            self.rows = (self.rows + days * (ROWS_A_DAY - BURST)).min(BURST);
+            self.filled_to = at;
+        }
+        let enough = self.rows >= rows;
+        if enough {
+            self.rows -= rows;
+        }
+        enough
+    }
 }
 
 impl Numbers {
-    pub(crate) fn new(seed: IncidentSeed) -> Self {
-        Self { seed, drawn: 0, open: BTreeMap::new() }
+    /// Nothing has begun yet. `plans` are the cameras' kinds of incidents with their sites.
+    pub(crate) fn new<'a>(
+        seed: IncidentSeed,
+        plans: impl Iterator<Item = &'a Vec<(IncidentKind, SiteId)>>,
+        start: u64,
+    ) -> Self {
+        let bucket = Bucket { rows: BURST, filled_to: start };
+        let cameras = plans.map(|plan| (plan.iter().copied().collect(), bucket)).collect();
+        Self { seed, drawn: 0, open: BTreeMap::new(), cameras }
     }
 
     /// The next number: a hash of the seed and a counter, so that numbers of one node neither repeat in practice
@@ -56,6 +115,51 @@ impl Numbers {
         self.drawn += 1;
         let hash = Sha256::new().chain_update(self.seed.0).chain_update(self.drawn.to_le_bytes()).finalize();
         hash.iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
+    }
+
+    /// Decides what becomes of a word; where it is told, under which number.
+    fn decide(&mut self, key: Key, class: Option<Class>, incident: &Incident, at: u64) -> Result<Open, Told> {
+        let (camera, kind, site, _) = key;
+        let Some((planned, _)) = self.cameras.get(camera) else { return Err(Told::Unplanned) };
+        if !planned.contains(&(kind, site)) {
+            return Err(Told::Unplanned);
+        }
+        let told = (incident.severity, incident.value);
+        match incident.phase {
+            // An operator's mistake; the one that lasts keeps its end.
+            Phase::Begin if self.open.contains_key(&key) => Err(Told::Unplanned),
+            Phase::Begin => {
+                let number = self.draw();
+                let is_muted = !self.take(camera, at, BEGIN_COSTS);
+                let quantum = if kind.is_personal(class) { PERSONAL_QUANTUM_NANOS } else { QUANTUM_NANOS };
+                let open = Open { number, since: at / quantum * quantum, quantum, class, told, is_muted };
+                self.open.insert(key, open);
+                if is_muted { Err(Told::Limited) } else { Ok(open) }
+            }
+            Phase::Update => {
+                let open = *self.open.get(&key).ok_or(Told::Unplanned)?;
+                if open.is_muted {
+                    return Err(Told::Limited);
+                }
+                if open.told == told {
+                    return Err(Told::Again);
+                }
+                if !self.take(camera, at, 1.0) {
+                    return Err(Told::Limited);
+                }
+                let open = Open { told, ..open };
+                self.open.insert(key, open);
+                Ok(open)
+            }
+            Phase::End => {
+                let open = self.open.remove(&key).ok_or(Told::Unplanned)?;
+                if open.is_muted { Err(Told::Limited) } else { Ok(open) }
+            }
+        }
+    }
+
+    fn take(&mut self, camera: usize, at: u64, rows: f64) -> bool {
+        self.cameras.get_mut(camera).is_some_and(|(_, bucket)| bucket.take(at, rows))
     }
 }
 
@@ -76,51 +180,38 @@ pub(crate) struct IncidentRows {
 }
 
 impl IncidentRows {
-    /// Appends a word about a situation, at `at` nanoseconds of wall time. False, and nothing is appended, where it
-    /// goes on or ends without having begun: then its beginning was in another life of the node.
+    /// Appends a word about a situation, at `at` nanoseconds of wall time, if it is to be told.
     pub(crate) fn push(
         &mut self,
         words: &Vocabulary,
         numbers: &mut Numbers,
         camera: usize,
         (finding, incident): (&Finding, &Incident),
-        at: u64,
-        clock: ClockQuality,
-    ) -> bool {
+        (at, clock): (u64, ClockQuality),
+    ) -> Told {
         let key = (camera, incident.kind, finding.site, incident.number);
-        let quantum = if finding.class.is_some_and(|class| class.is_personal()) {
-            PERSONAL_QUANTUM_NANOS
-        } else {
-            QUANTUM_NANOS
+        let class = numbers.open.get(&key).map_or(finding.class, |open| open.class);
+        let incident = incident.coarse(class);
+        let open = match numbers.decide(key, class, &incident, at) {
+            Ok(open) => open,
+            Err(told) => return told,
         };
-        let at = at / quantum * quantum;
-        let open = match incident.phase {
-            Phase::Begin => {
-                let open = Open { number: numbers.draw(), since: at };
-                numbers.open.insert(key, open);
-                Some(open)
-            }
-            Phase::Update => numbers.open.get(&key).copied(),
-            Phase::End => numbers.open.remove(&key),
-        };
-        let Some(open) = open else { return false };
         // A clock that was set back while it lasted must not give a row that ends before it begins.
-        let at = at.max(open.since);
+        let at = (at / open.quantum * open.quantum).max(open.since);
         let moment = |nanos| WallTime::from_unix_nanos(nanos);
         let duration = (incident.phase == Phase::End).then(|| ((at - open.since) / 1_000_000_000) as u32);
-        self.common.push(words, camera, (moment(at), moment(at.saturating_add(quantum))), clock);
+        self.common.push(words, camera, (moment(at), moment(at.saturating_add(open.quantum))), clock);
         self.kind.push(incident.kind as u8);
         self.phase.push(incident.phase as u8);
         self.incident.push(open.number);
         self.site.push(words.site_key(camera, finding.site, None));
-        self.class.push(class_key(finding.class));
-        self.severity.push(stepped(incident.severity, SEVERITY_STEP));
-        self.confidence.push(stepped(incident.confidence, CONFIDENCE_STEP));
-        let step = incident.unit.step();
-        self.value.push((incident.value + incident.value.signum() * step / 2) / step * step);
+        self.class.push(class_key(open.class));
+        self.severity.push(incident.severity);
+        self.confidence.push(incident.confidence);
+        self.value.push(incident.value);
         self.unit.push(incident.unit as u8);
         self.duration_s.push(duration);
-        true
+        Told::Row
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -152,11 +243,6 @@ impl IncidentRows {
     }
 }
 
-/// To the nearest step of 0 to 100.
-fn stepped(value: u8, step: u8) -> u8 {
-    (value.min(100) + step / 2) / step * step
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +250,7 @@ mod tests {
     #[test]
     fn numbers_differ_and_follow_from_the_seed_alone() {
         let draw = |seed: u8| {
-            let mut numbers = Numbers::new(IncidentSeed([seed; 16]));
+            let mut numbers = Numbers::new(IncidentSeed([seed; 16]), std::iter::empty(), 0);
             [numbers.draw(), numbers.draw(), numbers.draw()]
         };
         assert_eq!(draw(1), draw(1));
@@ -173,8 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_rounded_to_their_steps() {
-        assert_eq!([0, 4, 5, 94, 95, 100, 255].map(|share| stepped(share, 10)), [0, 0, 10, 90, 100, 100, 100]);
-        assert_eq!([0, 2, 3, 97, 98].map(|share| stepped(share, 5)), [0, 0, 5, 95, 100]);
+    fn no_day_has_more_rows_than_it_may() {
+        let mut bucket = Bucket { rows: BURST, filled_to: 0 };
+        let minute = 60_000_000_000;
+        let taken: u64 =
+            (0..1440).map(|at| (0..10).filter(|_| bucket.take(at * minute, 1.0)).count() as u64).sum();
+        assert!((590..=600).contains(&taken), "{taken}");
+        // A clock that runs back fills nothing.
+        assert_eq!((0..10).filter(|_| bucket.take(0, 1.0)).count(), 0);
+        assert_eq!((0..1000).filter(|_| bucket.take(900 * 1440 * minute, 1.0)).count(), 100);
     }
 }

@@ -15,7 +15,7 @@ use crate::bins::{Added, Series};
 use crate::contract::check_contract;
 use crate::error::ReleaseError;
 use crate::health::{self, HealthSample};
-use crate::incident::{IncidentRows, Numbers};
+use crate::incident::{IncidentRows, Numbers, Told};
 use crate::plan::{CameraPlan, NodeIdentity, Positions, StreamPosition};
 use crate::sealed::ReleasedBatch;
 use crate::table::{ClockQuality, Rule, Table};
@@ -43,10 +43,13 @@ pub struct ReleaseCounts {
     pub late_findings: u64,
     /// Frames that fell into bins that were closed already, counted once for each length of bin.
     pub late_frames: u64,
-    /// Findings that feed no cell of their camera's plan.
+    /// Findings that feed no cell of their camera's plan, and words about situations that are not in it or that go on
+    /// without having begun.
     pub unplanned_findings: u64,
     /// Empty bins that were left out after a jump of the clock, counted once for each camera and length.
     pub skipped_bins: u64,
+    /// Words about situations that were more than a camera may tell in a day.
+    pub limited_incidents: u64,
 }
 
 /// A number that was released, for whoever looks at the series of them on the node.
@@ -111,6 +114,8 @@ impl Release {
         check_contract(Table::Agg, &agg_schema)?;
         check_contract(Table::Health, &health_schema)?;
         check_contract(Table::Incident, &incident_schema)?;
+        let planned = cameras.iter().map(|plan| &plan.incidents);
+        let numbers = Numbers::new(identity.incident_seed, planned, start.as_unix_nanos());
         let cameras = cameras.iter().map(|plan| Camera::new(plan, start)).collect::<Result<_, _>>()?;
         Ok(Self {
             words,
@@ -120,7 +125,7 @@ impl Release {
             config_revision: identity.config_revision,
             cameras,
             at,
-            numbers: Numbers::new(identity.incident_seed),
+            numbers,
             incidents: IncidentRows::default(),
             closed: Vec::new(),
             rule: Rule::AggExact,
@@ -172,8 +177,10 @@ impl Release {
             let at = to_wall(frame, finding.at);
             if let FindingKind::Incident(incident) = &finding.kind {
                 let Self { incidents, words, numbers, .. } = self;
-                if !incidents.push(words, numbers, camera, (finding, incident), at, frame.clock) {
-                    self.counts.unplanned_findings += 1;
+                match incidents.push(words, numbers, camera, (finding, incident), (at, frame.clock)) {
+                    Told::Row | Told::Again => {}
+                    Told::Limited => self.counts.limited_incidents += 1,
+                    Told::Unplanned => self.counts.unplanned_findings += 1,
                 }
                 continue;
             }

@@ -82,17 +82,26 @@ impl Analysis {
 
     /// Asks the guards whether the picture can be trusted and joins this frame's detections to the tracks.
     /// [`Analysis::operate`] comes next.
-    pub(crate) fn track(&mut self, frame: &Frame, detections: &[Detection], scene: &SceneStatistics) -> Seen {
+    ///
+    /// Without statistics of the scene the picture is not trusted, and the guards are not asked.
+    pub(crate) fn track(
+        &mut self,
+        frame: &Frame,
+        detections: &[Detection],
+        scene: Option<&SceneStatistics>,
+    ) -> Seen {
         let step = self.step_to(frame);
-        let mut seen = Seen { step: step.unwrap_or_default(), trusted: scene.luma_deviation >= LEAST_CONTRAST };
+        let mut seen = Seen { step: step.unwrap_or_default(), trusted: scene.is_some_and(|scene| scene.luma_deviation >= LEAST_CONTRAST) };
         self.findings.clear();
         self.authors.clear();
-        let observation = observation(frame, &self.time_zone, scene, seen, &[]);
-        for (place, guard) in (0..).zip(&mut self.guards) {
-            guard.operator.observe(&observation, &mut self.findings);
-            guard.operator.advance(frame.media_time, &mut self.findings);
-            seen.trusted &= guard.operator.trusts();
-            self.authors.resize(self.findings.as_slice().len(), place);
+        if let Some(scene) = scene {
+            let observation = observation(frame, &self.time_zone, scene, seen, &[]);
+            for (place, guard) in (0..).zip(&mut self.guards) {
+                guard.operator.observe(&observation, &mut self.findings);
+                guard.operator.advance(frame.media_time, &mut self.findings);
+                seen.trusted &= guard.operator.trusts();
+                self.authors.resize(self.findings.as_slice().len(), place);
+            }
         }
         self.detections.clear();
         if seen.trusted {
@@ -123,13 +132,25 @@ impl Analysis {
 
     /// Runs every operator on the tracks of the frame that was tracked last. What the guards found is among the
     /// findings.
-    pub(crate) fn operate(&mut self, frame: &Frame, scene: &SceneStatistics, seen: Seen) -> &[Finding] {
+    pub(crate) fn operate(&mut self, frame: &Frame, scene: Option<&SceneStatistics>, seen: Seen) -> &[Finding] {
+        let unknown = SceneStatistics::default();
+        let scene = scene.unwrap_or(&unknown);
         let observation = observation(frame, &self.time_zone, scene, seen, self.tracker.confirmed());
         let first = u16::try_from(self.guards.len()).expect("a camera's file holds few operators");
         for (place, operator) in (first..).zip(&mut self.operators) {
             operator.operator.observe(&observation, &mut self.findings);
             operator.operator.advance(frame.media_time, &mut self.findings);
             self.authors.resize(self.findings.as_slice().len(), place);
+        }
+        self.findings.as_slice()
+    }
+
+    /// No frame has come, and none from before `upto` will.
+    pub(crate) fn pass(&mut self, upto: MediaTime) -> &[Finding] {
+        self.findings.clear();
+        self.authors.clear();
+        for named in self.guards.iter_mut().chain(&mut self.operators) {
+            named.operator.advance(upto, &mut self.findings);
         }
         self.findings.as_slice()
     }

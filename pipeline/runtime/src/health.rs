@@ -18,6 +18,8 @@ pub(crate) struct CameraHealth {
     state: CameraState,
     analysed: u64,
     failed: u64,
+    /// Whether the last picture could be trusted.
+    trusted: bool,
     latencies_ms: Vec<u32>,
 }
 
@@ -34,7 +36,7 @@ struct Counts {
 impl CameraHealth {
     pub(crate) fn new(status: Arc<CameraStatus>) -> Self {
         let state = status.state();
-        Self { status, before: Counts::default(), state, analysed: 0, failed: 0, latencies_ms: Vec::new() }
+        Self { status, before: Counts::default(), state, analysed: 0, failed: 0, trusted: true, latencies_ms: Vec::new() }
     }
 
     /// Notes the camera's state. Not called once the node stops: a camera that is being switched off has
@@ -48,9 +50,10 @@ impl CameraHealth {
         self.failed += 1;
     }
 
-    /// One frame was analysed.
-    pub(crate) fn analysed(&mut self, latency: Duration) {
+    /// One frame was analysed, and its picture could be trusted or not.
+    pub(crate) fn analysed(&mut self, latency: Duration, trusted: bool) {
         self.analysed += 1;
+        self.trusted = trusted;
         self.latencies_ms.push(u32::try_from(latency.as_millis()).unwrap_or(u32::MAX));
     }
 
@@ -89,7 +92,10 @@ impl CameraHealth {
             wal_oldest_s: host.wal_oldest_s,
             disk_free_mb: host.disk_free_mb,
             debug_view: Some(false),
-            ..HealthSample::new(self.state)
+            ..HealthSample::new(match self.state {
+                CameraState::Up if !self.trusted => CameraState::Tampered,
+                state => state,
+            })
         };
         self.before = counts;
         self.analysed = 0;

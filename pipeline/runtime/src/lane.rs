@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use kerbside_channel::{Awaited, Receiver, Sender, reply};
+use kerbside_channel::{Awaited, Empty, Receiver, Sender, reply};
 use kerbside_core::detection::Detection;
 use kerbside_core::finding::Finding;
 use kerbside_core::frame::Frame;
@@ -26,6 +26,12 @@ const DETECTION: [(Stage, kerbside_models::Stage); 3] = [
     (Stage::Head, kerbside_models::Stage::Head),
 ];
 
+/// How long a live camera is silent before its operators hear that time passes: by then ingest has given up the
+/// connection, so no frame of before can come any more.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How often they hear it from then on.
+const SILENCE_STEP: Duration = Duration::from_secs(5);
+
 /// What a lane tells the release stage about one frame.
 pub(crate) struct Report {
     /// The camera's place in the configuration.
@@ -40,8 +46,8 @@ pub(crate) struct Report {
     pub(crate) latency: Duration,
     /// What happened where the frame could not be analysed.
     pub(crate) failure: Option<Failure>,
-    /// Whether these are findings that operators still had when the frames ended, and no new frame.
-    pub(crate) is_last_word: bool,
+    /// Whether these are findings that operators had when no frames came any more, and no new frame.
+    pub(crate) is_afterword: bool,
     /// What operators have learned so far, now and then and at the end.
     pub(crate) learned: Vec<Memory>,
 }
@@ -76,13 +82,24 @@ pub(crate) struct Lane {
     /// told of this camera.
     pub(crate) in_flight: usize,
     pub(crate) inspect: Option<Inspect>,
-    /// Whether what operators learn is told, to be kept for the next start.
-    pub(crate) remembers: bool,
+    /// Whether the camera is live: then what operators learn is told, to be kept for the next start, and they hear
+    /// that time passes when it is silent.
+    pub(crate) is_live: bool,
+}
+
+/// The frame before, without its picture.
+#[derive(Clone, Copy)]
+struct Last {
+    sequence: u64,
+    media: MediaTime,
+    wall: WallTime,
+    arrived: Instant,
 }
 
 /// A frame that is with the detect pool, and what was learnt of it meanwhile.
 struct Pending {
-    scene: SceneStatistics,
+    /// `None` where the picture could not be measured.
+    scene: Option<SceneStatistics>,
     asked: Instant,
     answer: Awaited<Answer>,
 }
@@ -98,7 +115,7 @@ impl Lane {
         let mut ended = false;
         loop {
             while !ended && pending.len() < in_flight {
-                let Some(frame) = self.frames.receive() else {
+                let Some(frame) = self.next(last, pending.is_empty()) else {
                     ended = true;
                     break;
                 };
@@ -113,20 +130,21 @@ impl Lane {
             let Some(answered) = answer.wait() else { break };
             self.metrics.stage(Stage::Detect).observe(asked.elapsed());
             let Answer { frame, mut detections, outcome } = answered;
-            last = Some((frame.sequence, frame.media_time, frame.wall_time));
+            let Frame { sequence, media_time: media, wall_time: wall, arrived, .. } = frame;
+            last = Some(Last { sequence, media, wall, arrived });
             let mut report = match outcome {
                 Ok(timings) => {
                     for (stage, of_detection) in DETECTION {
                         self.metrics.stage(stage).observe(timings.of(of_detection));
                     }
-                    self.analyse(&frame, &detections, &scene)
+                    self.analyse(&frame, &detections, scene.as_ref())
                 }
                 Err(failure) => self.give_up(&frame, failure),
             };
             detections.clear();
             buffers.push(detections);
             let remembered = *remembered_at.get_or_insert(frame.media_time);
-            if self.remembers && frame.media_time.since(remembered) >= REMEMBER_EVERY {
+            if self.is_live && frame.media_time.since(remembered) >= REMEMBER_EVERY {
                 report.learned = self.analysis.remember();
                 remembered_at = Some(frame.media_time);
             }
@@ -135,6 +153,25 @@ impl Lane {
             }
         }
         self.finish(last);
+    }
+
+    /// The next frame; `None` when there will be none. Meanwhile, with no frame under way, operators hear that
+    /// time passes: what was going on when a camera fell silent must not go on until it comes back.
+    fn next(&mut self, last: Option<Last>, is_idle: bool) -> Option<Frame> {
+        let Some(last) = last.filter(|_| is_idle && self.is_live) else { return self.frames.receive() };
+        loop {
+            match self.frames.receive_within(SILENCE_STEP) {
+                Ok(frame) => return Some(frame),
+                Err(Empty::Closed) => return None,
+                Err(Empty::Timeout) => {}
+            }
+            // A frame that is late by less may still come.
+            let Some(passed) = last.arrived.elapsed().checked_sub(SILENCE) else { continue };
+            let findings = self.analysis.pass(last.media + passed).to_vec();
+            if !findings.is_empty() && self.reports.send(self.afterword(last, findings, Vec::new())).is_err() {
+                return None;
+            }
+        }
     }
 
     /// Hands a frame to the detect pool and looks at the scene meanwhile.
@@ -149,16 +186,20 @@ impl Lane {
             return None;
         }
         let since = Instant::now();
-        let scene = self.watcher.watch(&frame).unwrap_or_else(|error| {
-            // Without statistics the picture is not trusted: see `LEAST_CONTRAST`.
-            warn!(camera = self.name, %error, "the picture could not be measured");
-            SceneStatistics::default()
-        });
+        let scene = self.watcher.watch(&frame);
+        let scene = scene
+            .inspect_err(|error| warn!(camera = self.name, %error, "the picture could not be measured"))
+            .ok();
         self.metrics.stage(Stage::Scene).observe(since.elapsed());
         Some(Pending { scene, asked, answer })
     }
 
-    fn analyse(&mut self, frame: &Frame, detections: &[Detection], scene: &SceneStatistics) -> Report {
+    fn analyse(
+        &mut self,
+        frame: &Frame,
+        detections: &[Detection],
+        scene: Option<&SceneStatistics>,
+    ) -> Report {
         let since = Instant::now();
         let seen = self.analysis.track(frame, detections, scene);
         self.metrics.stage(Stage::Track).observe(since.elapsed());
@@ -204,32 +245,35 @@ impl Lane {
             findings,
             latency,
             failure,
-            is_last_word: false,
+            is_afterword: false,
             learned: Vec::new(),
         }
     }
 
-    fn finish(mut self, last: Option<(u64, MediaTime, WallTime)>) {
+    fn finish(mut self, last: Option<Last>) {
         let findings = self.analysis.finish().to_vec();
-        let learned = if self.remembers { self.analysis.remember() } else { Vec::new() };
-        if let Some((sequence, media, wall)) = last
+        let learned = if self.is_live { self.analysis.remember() } else { Vec::new() };
+        if let Some(last) = last
             && !(findings.is_empty() && learned.is_empty())
         {
-            let seen = Seen { step: Duration::ZERO, trusted: true };
-            let report = Report {
-                camera: self.camera,
-                sequence,
-                media,
-                wall,
-                seen,
-                findings,
-                latency: Duration::ZERO,
-                failure: None,
-                is_last_word: true,
-                learned,
-            };
             // The release stage outlives the lanes; where it has failed, its own error says so.
-            let _ = self.reports.send(report);
+            let _ = self.reports.send(self.afterword(last, findings, learned));
+        }
+    }
+
+    /// Findings that come without a new frame.
+    fn afterword(&self, last: Last, findings: Vec<Finding>, learned: Vec<Memory>) -> Report {
+        Report {
+            camera: self.camera,
+            sequence: last.sequence,
+            media: last.media,
+            wall: last.wall,
+            seen: Seen { step: Duration::ZERO, trusted: true },
+            findings,
+            latency: Duration::ZERO,
+            failure: None,
+            is_afterword: true,
+            learned,
         }
     }
 }

@@ -31,6 +31,13 @@ pub(crate) struct Memory {
     bytes: Vec<u8>,
 }
 
+impl Memory {
+    /// Whether both are of the same operator.
+    pub(crate) fn is_of_same(&self, other: &Self) -> bool {
+        (&self.camera, &self.operator) == (&other.camera, &other.operator)
+    }
+}
+
 /// One operator with the name that its memory has.
 pub(crate) struct Named {
     camera: String,

@@ -267,7 +267,7 @@ fn start_camera(
         metrics: metrics.clone(),
         in_flight: IN_FLIGHT,
         inspect: None,
-        remembers: true,
+        is_live: true,
     };
     let lane = spawn(format!("{name}/lane"), move || lane.run())?;
     let handle = kerbside_ingest::start(source, slot, metrics, status)

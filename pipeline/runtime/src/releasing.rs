@@ -1,7 +1,8 @@
 //! The release thread of a live node: the only one that holds exact counts of all cameras, and the only
 //! one that writes to the spool.
 
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -87,7 +88,9 @@ struct State {
     failures_quiet_until: Option<Instant>,
     in_trouble: bool,
     dropped_rows: u64,
-    remembered_at: WallTime,
+    /// What operators have learned and is to be written.
+    learned: VecDeque<Memory>,
+    remembered_at: Instant,
     learned_quiet_until: Option<Instant>,
 }
 
@@ -102,7 +105,8 @@ impl Releasing {
             failures_quiet_until: None,
             in_trouble: false,
             dropped_rows: 0,
-            remembered_at: clock::now(),
+            learned: VecDeque::new(),
+            remembered_at: Instant::now(),
             learned_quiet_until: None,
         };
         loop {
@@ -124,21 +128,29 @@ impl Releasing {
         let now = clock::now();
         self.watchers.finish(&mut self.release, now, clock::quality(now));
         self.release.advance(now - LATENESS, &mut state.batches)?;
-        let learned = self.watchers.remember();
-        self.keep(&learned, &mut state);
+        state.learned.extend(self.watchers.remember());
         self.health(&mut state, clock::now())?;
         self.store(&mut state);
         let unsynced = self.spool.status().unsynced_rows;
         let spool_dropped_rows = self.metrics.spool_dropped_rows.clone();
-        self.spool.close().inspect_err(|_| {
+        let closed = self.spool.close().inspect_err(|_| {
             spool_dropped_rows.add(unsynced);
             error!(rows = unsynced, "rows that were not synced to the disk are lost with the stop");
-        })?;
+        });
+        // What was learned comes last: rows are worth more.
+        for memory in &state.learned {
+            keep(&self.learned_folder, memory, &mut state.learned_quiet_until);
+        }
+        closed?;
         Ok(())
     }
 
     fn take_in(&mut self, report: Report, state: &mut State) {
-        self.keep(&report.learned, state);
+        for memory in report.learned {
+            // The newest of each operator is the only one worth writing.
+            state.learned.retain(|waiting| !waiting.is_of_same(&memory));
+            state.learned.push_back(memory);
+        }
         let Some((name, health)) = self.cameras.get_mut(report.camera) else { return };
         if let Some(failure) = report.failure {
             // Every one is counted in a metric; the log names one in a while, and no content.
@@ -155,11 +167,11 @@ impl Releasing {
             trusted: report.seen.trusted,
             clock: clock::quality(report.wall),
         };
-        if report.is_last_word {
+        if report.is_afterword {
             self.release.add_findings(report.camera, &frame, &report.findings);
             return;
         }
-        health.analysed(report.latency);
+        health.analysed(report.latency, report.seen.trusted);
         self.release.observe(report.camera, &frame, &report.findings);
     }
 
@@ -167,10 +179,13 @@ impl Releasing {
         let now = clock::now();
         self.release.advance(now - LATENESS, &mut state.batches)?;
         self.watchers.look(&mut self.release, clock::quality(now));
-        if now.since(state.remembered_at) >= REMEMBER_EVERY {
-            state.remembered_at = now;
-            let learned = self.watchers.remember();
-            self.keep(&learned, state);
+        if state.remembered_at.elapsed() >= REMEMBER_EVERY {
+            state.remembered_at = Instant::now();
+            state.learned.extend(self.watchers.remember());
+        }
+        // One file a tick: each costs two syncs, and rows must not wait for them.
+        if let Some(memory) = state.learned.pop_front() {
+            keep(&self.learned_folder, &memory, &mut state.learned_quiet_until);
         }
         if !self.pulse.stopping.load(Ordering::Acquire) {
             self.cameras.iter_mut().for_each(|(_, health)| health.look());
@@ -188,6 +203,7 @@ impl Releasing {
         self.metrics.late_frames.follow(counts.late_frames as f64);
         self.metrics.unplanned_findings.follow(counts.unplanned_findings as f64);
         self.metrics.skipped_bins.follow(counts.skipped_bins as f64);
+        self.metrics.limited_incidents.follow(counts.limited_incidents as f64);
         if let Some(usage) = process::usage() {
             self.metrics.resident_bytes.set(usage.resident_bytes as f64);
             self.metrics.cpu_seconds.follow(usage.cpu_secs);
@@ -242,21 +258,18 @@ impl Releasing {
         }
     }
 
-    /// Writes what operators have learned. A disk that refuses costs what they would have known at the next
-    /// start, and nothing that is released.
-    fn keep(&self, learned: &[Memory], state: &mut State) {
-        for memory in learned {
-            if let Err(error) = learned::store(&self.learned_folder, memory)
-                && may_log(&mut state.learned_quiet_until)
-            {
-                let folder = self.learned_folder.display();
-                warn!(%folder, %error, "what operators have learned cannot be kept for the next start");
-            }
-        }
-    }
-
     fn released(&self, batch: &ReleasedBatch) -> Counter {
         self.telemetry.counter(Metric::ReleasedRows, &[batch.table().name()])
+    }
+}
+
+/// Writes what an operator has learned. A disk that refuses costs what it would have known at the next start, and
+/// nothing that is released.
+fn keep(folder: &Path, memory: &Memory, quiet_until: &mut Option<Instant>) {
+    if let Err(error) = learned::store(folder, memory)
+        && may_log(quiet_until)
+    {
+        warn!(folder = %folder.display(), %error, "what operators have learned cannot be kept for the next start");
     }
 }
 

@@ -164,7 +164,7 @@ impl Replay {
             metrics: metrics.clone(),
             in_flight: threads,
             inspect: onlookers.inspect(),
-            remembers: false,
+            is_live: false,
         };
         let lane = spawn(format!("{name}/lane"), move || lane.run())?;
         let ingest_failed = |source| RuntimeError::Ingest { camera: name.clone(), source };
@@ -258,7 +258,7 @@ impl Releasing {
                 trusted: report.seen.trusted,
                 clock: ClockQuality::Unsynced,
             };
-            if report.is_last_word {
+            if report.is_afterword {
                 self.release.add_findings(0, &frame, &report.findings);
                 continue;
             }

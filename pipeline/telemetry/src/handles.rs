@@ -265,6 +265,8 @@ pub struct NodeMetrics {
     pub unplanned_findings: Counter,
     /// [`Metric::SkippedBins`].
     pub skipped_bins: Counter,
+    /// [`Metric::LimitedIncidents`].
+    pub limited_incidents: Counter,
     /// [`Metric::SpoolBytes`].
     pub spool_bytes: Gauge,
     /// [`Metric::SpoolUnsyncedRows`].
@@ -287,6 +289,7 @@ impl NodeMetrics {
             late_frames: telemetry.counter(Metric::LateFrames, &[]),
             unplanned_findings: telemetry.counter(Metric::UnplannedFindings, &[]),
             skipped_bins: telemetry.counter(Metric::SkippedBins, &[]),
+            limited_incidents: telemetry.counter(Metric::LimitedIncidents, &[]),
             spool_bytes: telemetry.gauge(Metric::SpoolBytes, &[]),
             spool_unsynced_rows: telemetry.gauge(Metric::SpoolUnsyncedRows, &[]),
             spool_dropped_rows: telemetry.counter(Metric::SpoolDroppedRows, &[]),

@@ -99,6 +99,8 @@ metrics! {
     UnplannedFindings = "kerbside_unplanned_findings_total", Kind::Counter, [];
     /// Empty bins that were left out after the clock was set ahead.
     SkippedBins = "kerbside_skipped_bins_total", Kind::Counter, [];
+    /// Words about situations that were more than a camera may release in a day.
+    LimitedIncidents = "kerbside_limited_incidents_total", Kind::Counter, [];
     /// Bytes in the spool.
     SpoolBytes = "kerbside_spool_bytes", Kind::Gauge, [];
     /// Rows in the spool that are not yet synced to the disk.

@@ -112,8 +112,8 @@ fn a_situation_is_told_coarsely_under_one_random_number() {
         words(&out),
         [
             "wrong_way begin crossing car 1000..2000 40 km/h 70/95 -",
-            "wrong_way begin crossing car 4000..5000 -15 km/h 70/95 -",
-            "wrong_way end crossing car 5000..6000 40 km/h 70/95 4",
+            "wrong_way begin crossing car 4000..5000 -10 km/h 70/95 -",
+            "wrong_way end crossing car 5000..6000 45 km/h 70/95 4",
             "tamper_covered begin * all 7000..8000 0 none 70/95 -",
         ]
     );
@@ -130,6 +130,59 @@ fn situations_of_people_have_coarser_times() {
     release.observe(0, &frame(at, 100), &[word(at, LINE, Some(Class::Person), wrong_way(Phase::Begin, 0, 0))]);
     release.advance(wall(at), &mut out).unwrap();
     assert_eq!(words(&out), ["wrong_way begin crossing person 30000..40000 0 km/h 70/95 -"]);
+}
+
+#[test]
+fn class_and_quantum_hold_from_beginning_to_end_and_what_was_said_is_not_said_again() {
+    let mut release = release(&["north"], 0);
+    let mut out = Vec::new();
+    let said = [
+        (37, Some(Class::Person), Phase::Begin, 2),
+        (48, Some(Class::Person), Phase::Update, 4),
+        (59, Some(Class::Person), Phase::Update, 6),
+        (63, Some(Class::Car), Phase::End, 1),
+    ];
+    for (second, class, phase, value) in said {
+        let count = Incident { unit: IncidentUnit::Count, ..wrong_way(phase, 0, value) };
+        let at = second * SECOND;
+        release.observe(0, &frame(at, 100), &[word(at, LINE, class, count)]);
+    }
+    release.advance(wall(64 * SECOND), &mut out).unwrap();
+    assert_eq!(
+        words(&out),
+        [
+            "wrong_way begin crossing person 30000..40000 5 count 70/95 -",
+            "wrong_way update crossing person 50000..60000 10 count 70/95 -",
+            "wrong_way end crossing person 60000..70000 5 count 70/95 30",
+        ]
+    );
+}
+
+#[test]
+fn a_camera_tells_no_more_than_it_may_and_every_beginning_has_its_end() {
+    let mut release = release(&["north", "south"], 0);
+    let mut out = Vec::new();
+    for number in 0..300 {
+        for phase in [Phase::Begin, Phase::End] {
+            let at = u64::from(number) * 100;
+            release.observe(0, &frame(at, 100), &[word(at, LINE, None, wrong_way(phase, number, 0))]);
+        }
+    }
+    release.observe(1, &frame(30_000, 100), &[word(30_000, LINE, None, wrong_way(Phase::Begin, 0, 0))]);
+    release.advance(wall(30_000), &mut out).unwrap();
+    let words = words(&out);
+    let count = |phase: &str| words.iter().filter(|word| word.contains(phase)).count();
+    assert_eq!((count(" begin "), count(" end ")), (51, 50), "one camera's flood does not take the other's rows");
+    assert_eq!(release.counts().limited_incidents, 2 * 250);
+}
+
+#[test]
+fn what_no_operator_of_the_camera_reports_is_not_told() {
+    let mut release = release(&["north"], 0);
+    let mut out = Vec::new();
+    release.observe(0, &frame(10, 10), &[word(10, ZONE, None, wrong_way(Phase::Begin, 0, 0))]);
+    release.advance(wall(20), &mut out).unwrap();
+    assert_eq!((out.len(), release.counts().unplanned_findings), (0, 1));
 }
 
 #[test]
