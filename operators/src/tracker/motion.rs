@@ -274,6 +274,11 @@ impl Motion {
         &self.seen
     }
 
+    /// Whether the border cut the last detection.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut != Cut::default()
+    }
+
     /// Whether the border cut the last detection on the side to which the object moves.
     pub(super) fn is_leaving(&self) -> bool {
         let Axes { x, y, .. } = &self.axes;
