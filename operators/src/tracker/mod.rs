@@ -7,7 +7,7 @@
 //! 2023). From OC-SORT (Cao et al., CVPR 2023) come three ways to trust detections more than predictions:
 //! the direction of a track counts in the association (`heading`), a track that was lost is led along
 //! the way it must have taken (`motion`), and one that nothing fits by prediction is looked for
-//! where it was last seen.
+//! around where it was last seen, as far as it can have gone.
 //!
 //! What differs from the papers, and why:
 //! - Every threshold is a time, none is a number of frames: 2 and 30 frames a second must behave alike.
@@ -78,7 +78,7 @@ enum Expected {
     About,
     /// Where it is predicted to be.
     There,
-    /// Where it was last detected.
+    /// Where it was last detected; boxes grow by the way that it has gone since, wherever it has turned.
     LastSeen,
 }
 
@@ -303,7 +303,7 @@ impl Tracker {
             let (expected, doubt) = match place {
                 Expected::About => (motion.shape(), motion.uncertainty()),
                 Expected::There => (motion.shape(), (0.0, 0.0)),
-                Expected::LastSeen => (*motion.seen(), (0.0, 0.0)),
+                Expected::LastSeen => (*motion.seen(), motion.reach()),
             };
             let expected = expected.visible(aspect);
             for (column, &index) in columns.iter().enumerate() {

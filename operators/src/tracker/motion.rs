@@ -290,6 +290,16 @@ impl Motion {
         self.axes.shape()
     }
 
+    /// How far it has gone at its pace since the last detection, in picture heights, once for x and once for y: it may
+    /// have turned while frames missed it.
+    pub(super) fn reach(&self) -> (f64, f64) {
+        if !self.missed {
+            return (0.0, 0.0);
+        }
+        let way = self.unseen_secs * self.axes.x.rate.hypot(self.axes.y.rate);
+        (way, way)
+    }
+
     /// Standard deviation of the predicted centre in x and in y, in picture heights.
     pub(super) fn uncertainty(&self) -> (f64, f64) {
         let Axes { x, y, .. } = &self.axes;
