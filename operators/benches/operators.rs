@@ -64,13 +64,15 @@ fn crowd(frame: u64, tracks: &mut Vec<Track>) {
         let phase = frame as f32 / 40.0 + index as f32;
         let (x, foot) = (0.5 + 0.45 * phase.sin(), 0.3 + 0.65 * index as f32 / TRACKS as f32);
         let class = [Class::Person, Class::Car, Class::Truck][index as usize % 3];
+        let box_in_image = BoxInImage { left: x - 0.03, top: foot - 0.12, right: x + 0.03, bottom: foot };
         tracks.push(Track {
             id: TrackId(1 + life * TRACKS + index),
             class,
             score: 0.8,
-            box_in_image: BoxInImage { left: x - 0.03, top: foot - 0.12, right: x + 0.03, bottom: foot },
+            box_in_image,
             detected: !(frame + index).is_multiple_of(10),
             since: MediaTime::from_millis(60_000 * life),
+            first_box: box_in_image,
         });
     }
     tracks.sort_by_key(|track| track.id);
