@@ -2,7 +2,8 @@
 //!
 //! An object is its foot point. Boxes shake, so a line has a band on both of its sides whose width grows
 //! with the object's own box: inside the band an object stays on the side it came from. Places that were
-//! only predicted are no evidence. Lengths are in picture heights.
+//! only predicted are no evidence. A single detection far from the one before it may be a mistake: one that has jumped
+//! over a line has passed it when it is seen there once more. Lengths are in picture heights.
 
 use kerbside_core::finding::Direction;
 use kerbside_core::geometry::{BoxInImage, Line, PointInImage};
@@ -29,8 +30,11 @@ pub(crate) struct Approach {
     known: bool,
     /// Where the object was when it was last beyond the band.
     beyond: Option<Seen>,
-    /// Where it was seen last, in the band or not: its distance from the line, and when.
-    last: Option<(f32, MediaTime)>,
+    /// The side to which it has jumped since: it has passed if it is seen there again.
+    jumped_to: Option<Side>,
+    /// Where it was seen last, in the band or not, and the time before that.
+    last: Option<Sighting>,
+    before_last: Option<Sighting>,
     /// When its foot was last on the line itself.
     touched: MediaTime,
 }
@@ -39,8 +43,8 @@ pub(crate) struct Approach {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Passage {
     pub(crate) direction: Direction,
-    /// When its foot was on the line: between two frames, and some time before the object left the band,
-    /// which is when the passage is known.
+    /// When its foot was on the line: between two frames, and some time before the object was beyond the band for
+    /// certain, which is when the passage is known.
     pub(crate) touched: MediaTime,
 }
 
@@ -50,10 +54,36 @@ struct Seen {
     foot: PointInImage,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Sighting {
+    foot: PointInImage,
+    at: MediaTime,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Left,
     Right,
+}
+
+impl Approach {
+    /// Whether this box is further than its own length from where the object was seen last, and from where it would be
+    /// had it gone on as it did then. The length is the side of a square of the box's area.
+    ///
+    /// A tracker that has lost an object, or knows nothing of its speed yet, looks for it in a wide circle, and may find
+    /// something else there.
+    fn is_jump(&self, aspect: f32, at: MediaTime, now: &BoxInImage) -> bool {
+        let Some(last) = self.last else { return false };
+        let foot = now.foot();
+        let mut way = distance(aspect, last.foot, foot);
+        if let Some(before) = self.before_last {
+            let share = at.since(last.at).as_secs_f32() / last.at.since(before.at).as_secs_f32();
+            let (x, y) = (last.foot.x - before.foot.x, last.foot.y - before.foot.y);
+            let expected = PointInImage { x: last.foot.x + share * x, y: last.foot.y + share * y };
+            way = way.min(distance(aspect, expected, foot));
+        }
+        way > (now.width() * aspect * now.height()).sqrt()
+    }
 }
 
 impl CrossingWatch {
@@ -78,20 +108,34 @@ impl CrossingWatch {
         // A track is first shown when it is confirmed; it may have crossed before.
         if !std::mem::replace(&mut approach.known, true) && self.untrusted_at.is_none_or(|at| track.since > at) {
             approach.beyond = self.beyond(aspect, &track.first_box);
-            approach.last = Some((offset(&self.line, aspect, track.first_box.foot()), track.since));
+            approach.last = Some(Sighting { foot: track.first_box.foot(), at: track.since });
         }
         if !track.detected {
             return None;
         }
         let foot = track.box_in_image.foot();
-        let offset = offset(&self.line, aspect, foot);
-        let last = approach.last.replace((offset, at));
-        if let Some((before, then)) = last.filter(|(before, _)| (*before > 0.0) != (offset > 0.0)) {
-            let share = f64::from(before / (before - offset));
-            approach.touched = then + at.since(then).mul_f64(share.clamp(0.0, 1.0));
+        let jumps = approach.is_jump(aspect, at, &track.box_in_image);
+        let last = approach.last.filter(|last| last.at < at);
+        if let Some(last) = last {
+            let [before, now] = [last.foot, foot].map(|foot| offset(&self.line, aspect, foot));
+            if (before > 0.0) != (now > 0.0) {
+                let share = f64::from(before / (before - now));
+                approach.touched = last.at + at.since(last.at).mul_f64(share.clamp(0.0, 1.0));
+            }
         }
+        approach.before_last = last;
+        approach.last = Some(Sighting { foot, at });
         let now = self.beyond(aspect, &track.box_in_image)?;
-        let before = approach.beyond.replace(now).filter(|before| before.side != now.side)?;
+        let jumped_to = approach.jumped_to.take();
+        let before = *approach.beyond.get_or_insert(now);
+        if before.side != now.side && jumps && jumped_to != Some(now.side) {
+            approach.jumped_to = Some(now.side);
+            return None;
+        }
+        approach.beyond = Some(now);
+        if before.side == now.side {
+            return None;
+        }
         // Always from left to right, so that the way back is judged bit for bit like the way there.
         let (direction, left, right) = match now.side {
             Side::Right => (Direction::Forward, before.foot, now.foot),
@@ -108,6 +152,11 @@ impl CrossingWatch {
         let side = if offset > 0.0 { Side::Right } else { Side::Left };
         (offset.abs() > self.hysteresis * box_in_image.height()).then_some(Seen { side, foot })
     }
+}
+
+/// The distance between two points, in picture heights.
+fn distance(aspect: f32, a: PointInImage, b: PointInImage) -> f32 {
+    ((b.x - a.x) * aspect).hypot(b.y - a.y)
 }
 
 /// The distance from the line, extended beyond its ends, in picture heights: positive to its right.

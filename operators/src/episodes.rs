@@ -28,9 +28,6 @@ use kerbside_core::time::MediaTime;
 /// The least time between two words about a situation that lasts.
 pub(crate) const BETWEEN_UPDATES: Duration = Duration::from_secs(10);
 
-/// Released severities are multiples of this: a smaller change is not worth a word.
-const SEVERITY_STEP: u8 = 10;
-
 /// When situations of one kind begin and end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -66,9 +63,13 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// As it would be released: what is finer is no change.
-    fn coarse(&self) -> (u8, i32) {
-        (self.severity / SEVERITY_STEP, self.value.div_euclid(self.unit.step()))
+    /// The severity and value as they would be released: what is finer is no change.
+    fn coarse(&self, kind: IncidentKind) -> (u8, i32) {
+        let Self { severity, confidence, value, unit, reason, .. } = *self;
+        let (phase, number, since) = (Phase::Update, 0, MediaTime::ZERO);
+        let word = Incident { kind, phase, number, since, severity, confidence, value, unit, reason };
+        let coarse = word.coarse(self.class);
+        (coarse.severity, coarse.value)
     }
 }
 
@@ -129,12 +130,15 @@ impl<K: Copy + PartialEq> Episodes<K> {
         (episode.held_last, episode.word) = (at, word);
         match &mut episode.open {
             None if at.since(episode.held_since) >= rules.after => {
-                episode.open = Some(Open { number: self.next, since: at, said_at: at, said: word.coarse() });
+                episode.open =
+                    Some(Open { number: self.next, since: at, said_at: at, said: word.coarse(self.rules.kind) });
                 self.next += 1;
                 say(rules.kind, episode, Phase::Begin, at, findings);
             }
-            Some(open) if at.since(open.said_at) >= BETWEEN_UPDATES && open.said != word.coarse() => {
-                (open.said_at, open.said) = (at, word.coarse());
+            Some(open)
+                if at.since(open.said_at) >= BETWEEN_UPDATES && open.said != word.coarse(self.rules.kind) =>
+            {
+                (open.said_at, open.said) = (at, word.coarse(self.rules.kind));
                 say(rules.kind, episode, Phase::Update, at, findings);
             }
             _ => {}

@@ -7,11 +7,14 @@
 //! 2023). From OC-SORT (Cao et al., CVPR 2023) come three ways to trust detections more than predictions:
 //! the direction of a track counts in the association (`heading`), a track that was lost is led along
 //! the way it must have taken (`motion`), and one that nothing fits by prediction is looked for
-//! where it was last seen.
+//! around where it was last seen, as far as it can have gone.
 //!
 //! What differs from the papers, and why:
 //! - Every threshold is a time, none is a number of frames: 2 and 30 frames a second must behave alike.
 //! - A track is confirmed by evidence, see `state`.
+//! - A weak detection in the very place where a track is expected is preferred to a strong one that hardly fits it: someone
+//!   who stands half hidden does not run off with a neighbour's box, or with one that shows nobody.
+//! - Doubt about where an object is lets it be found further away, but in about the size that it had.
 //! - Weak detections carry a track on for a limited time only, or noise would keep it alive for ever.
 //! - What the detector invents at one fixed place is learned and neither begins nor continues a confirmed
 //!   track, see `places`.
@@ -53,6 +56,7 @@ use kerbside_core::time::MediaTime;
 
 use assignment::Assignment;
 use coverage::Coverage;
+use motion::Cut;
 use places::Places;
 use state::{Found, State};
 
@@ -74,14 +78,25 @@ enum Expected {
     About,
     /// Where it is predicted to be.
     There,
-    /// Where it was last detected.
+    /// Where it was last detected; boxes grow by the way that it has gone since, wherever it has turned.
     LastSeen,
+}
+
+/// What a detection may claim of a track in a stage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// All that the stage allows.
+    Full,
+    /// As much as a weak detection may claim, at a cost of [`WEAK_COST`].
+    Weak,
 }
 
 const STRONG_TO_CONFIRMED: Stage = Stage { gate: 0.9, place: Expected::About };
 const STRONG_TO_CANDIDATES: Stage = Stage { gate: 0.7, place: Expected::About };
 const STRONG_TO_LAST_SEEN: Stage = Stage { gate: 0.7, place: Expected::LastSeen };
 const WEAK_TO_CONFIRMED: Stage = Stage { gate: 0.45, place: Expected::There };
+/// By how much a weak detection must fit a track better than a strong one does, to be preferred to it.
+const WEAK_COST: f64 = 0.6;
 /// A weak detection continues a track that the frame before had, or that was found this short time ago.
 const WEAK_GAP: Duration = Duration::from_millis(500);
 /// A candidate that overlaps a confirmed track of a like class by more is the same object seen twice.
@@ -196,13 +211,18 @@ impl Tracker {
         let TrackerSettings { min_score, weak_patience, .. } = self.settings;
         let strong = |found: &Found| found.detection.score >= min_score;
         let real = |found: &Found| strong(found) && found.is_evidence();
-        self.assign(at, STRONG_TO_CONFIRMED, |state| state.confirmed, real);
-        self.assign(at, STRONG_TO_CANDIDATES, |state| !state.confirmed, strong);
-        self.assign(at, STRONG_TO_LAST_SEEN, |state| state.confirmed, real);
         let backed = |state: &State| at.since(state.last_strong) <= weak_patience;
         let fresh = |state: &State| state.was_detected || at.since(state.last_hit) <= WEAK_GAP;
         let open_to_weak = |state: &State| state.confirmed && backed(state) && fresh(state);
-        self.assign(at, WEAK_TO_CONFIRMED, open_to_weak, |found| !found.explained);
+        let preferred = |state: &State, found: &Found| match real(found) {
+            true => Some(Claim::Full),
+            false => (open_to_weak(state) && !found.explained).then_some(Claim::Weak),
+        };
+        self.assign(at, STRONG_TO_CONFIRMED, |state| state.confirmed, preferred);
+        let full = |claims: bool| claims.then_some(Claim::Full);
+        self.assign(at, STRONG_TO_CANDIDATES, |state| !state.confirmed, |_, found| full(strong(found)));
+        self.assign(at, STRONG_TO_LAST_SEEN, |state| state.confirmed, |_, found| full(real(found)));
+        self.assign(at, WEAK_TO_CONFIRMED, open_to_weak, |_, found| full(!found.explained));
         self.learn(step, aspect);
         self.states.retain_mut(|state| state.track.detected || state.miss(at, aspect, &self.settings));
         self.begin(at);
@@ -259,19 +279,20 @@ impl Tracker {
         }
     }
 
-    /// Assigns the detections that are `eligible` and free to the tracks that are `wanted` and without one.
+    /// Assigns the detections that are free to the tracks that are `wanted` and without one, where the detection has
+    /// a `claim` to the track.
     fn assign(
         &mut self,
         at: MediaTime,
         Stage { gate, place }: Stage,
         wanted: impl Fn(&State) -> bool,
-        eligible: impl Fn(&Found) -> bool,
+        claim: impl Fn(&State, &Found) -> Option<Claim>,
     ) {
         let Self { states, found, rows, columns, assignment, settings, last_update, .. } = self;
         rows.clear();
         rows.extend((0..states.len()).filter(|&index| !states[index].track.detected && wanted(&states[index])));
         columns.clear();
-        columns.extend((0..found.len()).filter(|&index| !found[index].taken && eligible(&found[index])));
+        columns.extend((0..found.len()).filter(|&index| !found[index].taken));
         if rows.is_empty() || columns.is_empty() {
             return;
         }
@@ -282,17 +303,24 @@ impl Tracker {
             let (expected, doubt) = match place {
                 Expected::About => (motion.shape(), motion.uncertainty()),
                 Expected::There => (motion.shape(), (0.0, 0.0)),
-                Expected::LastSeen => (*motion.seen(), (0.0, 0.0)),
+                Expected::LastSeen => (*motion.seen(), motion.reach()),
             };
             let expected = expected.visible(aspect);
             for (column, &index) in columns.iter().enumerate() {
-                let Found { detection, shape, .. } = &found[index];
+                let Found { detection, shape, cut, .. } = &found[index];
+                let (doubt, gate, extra) = match claim(&states[state], &found[index]) {
+                    Some(Claim::Full) => (doubt, gate, 0.0),
+                    Some(Claim::Weak) => ((0.0, 0.0), WEAK_TO_CONFIRMED.gate, WEAK_COST),
+                    None => continue,
+                };
+                let cut = *cut != Cut::default() || motion.is_cut();
                 let cost = similarity::class_cost(track.class, detection.class)
+                    .filter(|_| similarity::alike(&expected, shape, cut))
                     .and_then(|change| Some(similarity::cost(&expected, doubt, shape)? + change))
                     .filter(|cost| *cost < gate)
                     .map(|cost| cost + heading.cost(shape));
                 if let Some(cost) = cost.filter(|cost| *cost < gate) {
-                    assignment.allow(row, column, cost);
+                    assignment.allow(row, column, cost + extra);
                 }
             }
         }

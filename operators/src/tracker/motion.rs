@@ -274,6 +274,11 @@ impl Motion {
         &self.seen
     }
 
+    /// Whether the border cut the last detection.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut != Cut::default()
+    }
+
     /// Whether the border cut the last detection on the side to which the object moves.
     pub(super) fn is_leaving(&self) -> bool {
         let Axes { x, y, .. } = &self.axes;
@@ -283,6 +288,16 @@ impl Motion {
 
     pub(super) fn shape(&self) -> Shape {
         self.axes.shape()
+    }
+
+    /// How far it has gone at its pace since the last detection, in picture heights, once for x and once for y: it may
+    /// have turned while frames missed it.
+    pub(super) fn reach(&self) -> (f64, f64) {
+        if !self.missed {
+            return (0.0, 0.0);
+        }
+        let way = self.unseen_secs * self.axes.x.rate.hypot(self.axes.y.rate);
+        (way, way)
     }
 
     /// Standard deviation of the predicted centre in x and in y, in picture heights.

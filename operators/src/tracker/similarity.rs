@@ -8,6 +8,12 @@ use super::motion::Shape;
 const BUFFER_DEVIATIONS: f64 = 1.0;
 /// The most that a box grows on each side, in object sizes.
 const MAX_BUFFER: f64 = 2.0;
+/// Two boxes laid over each other share at least this much if they show one object: doubt about where it is says nothing
+/// about its size. At a fifth an object has grown to 2.2 times its width and height, which a car that comes on
+/// takes longer for than a candidate waits.
+const LEAST_ALIKE: f64 = 0.2;
+/// The same where the picture's border cuts one of them: an object that comes in grows faster.
+const LEAST_ALIKE_CUT: f64 = 0.1;
 /// What a change between two classes that detectors confuse costs, in units of overlap.
 const CONFUSION_COST: f64 = 0.1;
 
@@ -44,6 +50,16 @@ pub(super) fn class_cost(a: Class, b: Class) -> Option<f64> {
     ((motor(a) && motor(b)) || (cycle(a) && cycle(b))).then_some(CONFUSION_COST)
 }
 
+/// Whether the sizes of two boxes fit, `cut` where the picture's border hides a part of one.
+///
+/// [`cost`] grows both boxes by the same lengths, after which a small box and a large one are nearly alike. What the
+/// two would share with one centre is the most that plain overlap could ever be.
+pub(super) fn alike(a: &Shape, b: &Shape, cut: bool) -> bool {
+    let both = a.width.min(b.width) * a.height.min(b.height);
+    let either = a.width * a.height + b.width * b.height - both;
+    both >= either * if cut { LEAST_ALIKE_CUT } else { LEAST_ALIKE }
+}
+
 /// The length that two intervals, given by middle and length, have in common; negative for a gap.
 fn shared(a: f64, length_a: f64, b: f64, length_b: f64) -> f64 {
     (a + length_a / 2.0).min(b + length_b / 2.0) - (a - length_a / 2.0).max(b - length_b / 2.0)
@@ -68,6 +84,21 @@ mod tests {
         assert_eq!(cost(&BOX, (0.0, 0.0), &near), None);
         let [near, far] = [near, far].map(|shape| cost(&BOX, (0.1, 0.1), &shape).unwrap());
         assert!(near < far && far < 1.0);
+    }
+
+    #[test]
+    fn a_near_object_is_not_a_far_one() {
+        let far = Shape { width: 0.02, height: 0.04, ..BOX };
+        let nearer = Shape { width: 0.06, height: 0.12, ..BOX };
+        let cases = [
+            (BOX, BOX, true, true),
+            (BOX, nearer, true, true),
+            (far, nearer, false, true),
+            (far, BOX, false, false),
+        ];
+        for (a, b, whole, cut) in cases {
+            assert_eq!((alike(&a, &b, false), alike(&b, &a, true)), (whole, cut), "{a:?} {b:?}");
+        }
     }
 
     #[test]

@@ -50,6 +50,19 @@ fn walk(feet: &[Option<(f32, f32)>]) -> Vec<(MediaTime, Vec<Track>)> {
         .collect()
 }
 
+/// The straight way from place to place, in steps shorter than a box.
+fn steps(places: &[(f32, f32)]) -> Vec<Option<(f32, f32)>> {
+    let legs = places.windows(2).flat_map(|leg| {
+        let (x, y) = (leg[1].0 - leg[0].0, leg[1].1 - leg[0].1);
+        let count = (x.hypot(y) / 0.05).ceil().max(1.0);
+        (1..=count as u32).map(move |step| {
+            let share = step as f32 / count;
+            if share < 1.0 { (leg[0].0 + share * x, leg[0].1 + share * y) } else { leg[1] }
+        })
+    });
+    places.first().copied().into_iter().chain(legs).map(Some).collect()
+}
+
 /// Forward and backward.
 fn crossings(findings: &[Finding]) -> (usize, usize) {
     let count = |wanted| findings.iter().filter(|f| f.kind == FindingKind::Crossing { direction: wanted }).count();
@@ -82,14 +95,32 @@ fn a_passage_counts_once_in_its_direction_and_only_between_the_ends_of_the_line(
         ("aslant, past the end", &[(0.75, 0.5), (0.95, 0.7)], (0, 0)),
     ];
     for (name, feet, expected) in cases {
-        let feet: Vec<_> = feet.iter().copied().map(Some).collect();
-        assert_eq!(crossings_of(&feet), expected, "{name}");
+        assert_eq!(crossings_of(&steps(feet)), expected, "{name}");
+    }
+}
+
+#[test]
+fn one_detection_that_has_jumped_over_the_line_is_no_passage_until_it_is_seen_there_again() {
+    type Case<'a> = (&'static str, &'a [Option<(f32, f32)>], (usize, usize));
+    let (above, below, on_line) = (Some((0.5, 0.45)), Some((0.5, 0.75)), Some((0.5, 0.61)));
+    let cases: [Case<'_>; 8] = [
+        ("never seen again", &[above, above, below], (0, 0)),
+        ("seen there again", &[above, above, below, below], (1, 0)),
+        ("seen there later", &[above, above, below, None, None, below], (1, 0)),
+        ("seen back again", &[above, above, below, above, above], (0, 0)),
+        ("there and back and there", &[above, below, above, below, above], (0, 0)),
+        ("there for two frames and back", &[above, below, below, above, above], (1, 1)),
+        ("back on the line", &[above, above, below, on_line, on_line], (0, 0)),
+        ("as fast as before", &[Some((0.5, 0.3)), Some((0.5, 0.48)), Some((0.5, 0.66))], (1, 0)),
+    ];
+    for (name, feet, expected) in cases {
+        assert_eq!(crossings_of(feet), expected, "{name}");
     }
 }
 
 #[test]
 fn a_place_that_was_only_predicted_counts_when_the_object_is_found_there() {
-    let (above, below) = (Some((0.5, 0.5)), Some((0.5, 0.7)));
+    let (above, below) = (Some((0.5, 0.54)), Some((0.5, 0.66)));
     let mut tracks = walk(&[above, below, below]);
     for (_, list) in &mut tracks[1..] {
         list[0].detected = false;
@@ -139,8 +170,8 @@ fn at_2_fps_who_crosses_between_the_first_two_detections_is_counted() {
 proptest! {
     #[test]
     fn a_walk_and_the_same_way_back_cancel(feet in prop::collection::vec((0.0f32..1.0, 0.3f32..0.9), 1..30)) {
-        let there_and_back: Vec<_> = feet.iter().chain(feet.iter().rev()).copied().map(Some).collect();
-        let (forward, backward) = crossings_of(&there_and_back);
+        let there_and_back: Vec<_> = feet.iter().chain(feet.iter().rev()).copied().collect();
+        let (forward, backward) = crossings_of(&steps(&there_and_back));
         prop_assert_eq!(forward, backward);
     }
 

@@ -91,7 +91,10 @@ impl Analysis {
         scene: Option<&SceneStatistics>,
     ) -> Seen {
         let step = self.step_to(frame);
-        let mut seen = Seen { step: step.unwrap_or_default(), trusted: scene.is_some_and(|scene| scene.luma_deviation >= LEAST_CONTRAST) };
+        let mut seen = Seen {
+            step: step.unwrap_or_default(),
+            trusted: scene.is_some_and(|scene| scene.luma_deviation >= LEAST_CONTRAST),
+        };
         self.findings.clear();
         self.authors.clear();
         if let Some(scene) = scene {

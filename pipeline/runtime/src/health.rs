@@ -36,7 +36,15 @@ struct Counts {
 impl CameraHealth {
     pub(crate) fn new(status: Arc<CameraStatus>) -> Self {
         let state = status.state();
-        Self { status, before: Counts::default(), state, analysed: 0, failed: 0, trusted: true, latencies_ms: Vec::new() }
+        Self {
+            status,
+            before: Counts::default(),
+            state,
+            analysed: 0,
+            failed: 0,
+            trusted: true,
+            latencies_ms: Vec::new(),
+        }
     }
 
     /// Notes the camera's state. Not called once the node stops: a camera that is being switched off has

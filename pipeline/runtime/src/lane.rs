@@ -187,19 +187,13 @@ impl Lane {
         }
         let since = Instant::now();
         let scene = self.watcher.watch(&frame);
-        let scene = scene
-            .inspect_err(|error| warn!(camera = self.name, %error, "the picture could not be measured"))
-            .ok();
+        let scene =
+            scene.inspect_err(|error| warn!(camera = self.name, %error, "the picture could not be measured")).ok();
         self.metrics.stage(Stage::Scene).observe(since.elapsed());
         Some(Pending { scene, asked, answer })
     }
 
-    fn analyse(
-        &mut self,
-        frame: &Frame,
-        detections: &[Detection],
-        scene: Option<&SceneStatistics>,
-    ) -> Report {
+    fn analyse(&mut self, frame: &Frame, detections: &[Detection], scene: Option<&SceneStatistics>) -> Report {
         let since = Instant::now();
         let seen = self.analysis.track(frame, detections, scene);
         self.metrics.stage(Stage::Track).observe(since.elapsed());
