@@ -13,6 +13,7 @@ mod models;
 mod output;
 mod picture;
 mod signals;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -163,19 +163,61 @@ fn ground(field: &Field<'_>) -> Option<Ground> {
             return None;
         }
     };
-    // Of four points each is met exactly; of more, one that was measured or clicked wrongly shows here.
-    let pairs = metres.iter().flat_map(|a| metres.iter().map(move |b| a.distance(*b)));
-    let most = LEAST_RESIDUAL.max(RESIDUAL_SHARE * pairs.fold(0.0, f64::max));
-    let residuals = ground.residuals(&image, &metres).enumerate();
-    let (worst, residual) = residuals.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    if residual > most {
-        on_street.list()?.get(worst)?.problem(
-            format!("the other points put this one {residual:.2} m away from here"),
-            format!("points that agree to {most:.2} m are expected: measure and click this one again first"),
-        );
+    if let Some(strayed) = strayed(&image, &metres) {
+        let Strayed { most, point, off } = strayed;
+        let allowed = format!("points that agree to {most:.2} m are expected: measure and click them again");
+        match point {
+            Some(point) => on_street
+                .list()?
+                .get(point)?
+                .problem(format!("the other points put this one {off:.2} m away from here"), allowed),
+            None => on_street.problem(
+                format!(
+                    "the points do not agree: without any one of them the others put it {off:.2} m off or more"
+                ),
+                allowed,
+            ),
+        }
         return None;
     }
     Some(ground)
+}
+
+/// Reference points that do not agree.
+struct Strayed {
+    /// How far off a point may be, in metres.
+    most: f64,
+    /// Which one is off, where that can be told.
+    point: Option<usize>,
+    /// How far off it is, in metres.
+    off: f64,
+}
+
+/// Whether one of the points was measured or clicked wrongly. Each is left out in turn and compared with where the
+/// others put it: a fit that includes it would follow it. Four points always agree. Of five, all are put off
+/// when one is, since any four agree; of six or more it is the one without which the others agree best.
+fn strayed(image: &[PointInImage], metres: &[PointOnGround]) -> Option<Strayed> {
+    let pairs = metres.iter().flat_map(|a| metres.iter().map(move |b| a.distance(*b)));
+    let most = LEAST_RESIDUAL.max(RESIDUAL_SHARE * pairs.fold(0.0, f64::max));
+    let left_out = |place: usize| {
+        let (others_in_image, others) = (all_but(image, place), all_but(metres, place));
+        let fitted = Ground::fit(&others_in_image, &others).ok()?;
+        let off = fitted.on_ground(*image.get(place)?)?.distance(*metres.get(place)?);
+        let rest = fitted.residuals(&others_in_image, &others).fold(0.0, f64::max);
+        Some((place, rest, off))
+    };
+    let judged: Vec<(usize, f64, f64)> = (0..image.len()).filter_map(left_out).collect();
+    if image.len() <= 5 {
+        let off = judged.iter().map(|(_, _, off)| *off).fold(f64::INFINITY, f64::min);
+        return (off.is_finite() && off > most).then_some(Strayed { most, point: None, off });
+    }
+    let (point, rest, off) = judged.into_iter().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let strayed = off > most || rest > most;
+    strayed.then_some(Strayed { most, point: (rest <= most).then_some(point), off: off.max(rest) })
+}
+
+fn all_but<T: Copy>(all: &[T], place: usize) -> Vec<T> {
+    all.iter().enumerate().filter(|(index, _)| *index != place).map(|(_, one)| *one).collect()
 }
 
 fn ground_points<P: Copy>(

@@ -16,7 +16,8 @@ const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Add
 const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
 const SPOOL_MAX_BYTES: u64 = 512 << 20;
 const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);
-const LEARNED_FOLDER: &str = "/var/lib/kerbside/learned";
+/// Beside the spool.
+const LEARNED_FOLDER: &str = "learned";
 const MAX_THREADS: u64 = 256;
 const THREADS_PER_FRAME: usize = 1;
 const MAX_THREADS_PER_FRAME: u64 = 64;
@@ -43,7 +44,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
             map.finish();
             folder
         })
-        .unwrap_or_else(|| LEARNED_FOLDER.into());
+        .unwrap_or_else(|| spool.folder.with_file_name(LEARNED_FOLDER));
     let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
     let detect = detect(reader.optional("detect").as_ref(), parallelism);
     let models = reader.optional("models").and_then(|field| folder(&field, file));

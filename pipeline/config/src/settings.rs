@@ -36,8 +36,8 @@ pub struct NodeSettings {
     pub metrics_address: SocketAddr,
     /// `spool`: the durable log of released batches.
     pub spool: SpoolSettings,
-    /// `learned.folder`: what operators have learned of their streets, kept for the next start. It need not
-    /// exist yet.
+    /// `learned.folder`: what operators have learned of their streets, kept for the next start; beside the
+    /// spool by default. It need not exist yet.
     pub learned_folder: PathBuf,
     /// `detect`: how many threads look for objects.
     pub detect: DetectSettings,

@@ -75,6 +75,9 @@ impl Named {
 
     /// Gives it what the last start has left.
     pub(crate) fn recall(&mut self, folder: &Path) {
+        if self.remember().is_none() {
+            return;
+        }
         let path = path_of(folder, &self.camera, &self.name);
         let bytes = match read(&path) {
             Ok(bytes) => bytes,
@@ -99,14 +102,28 @@ pub(crate) fn store(folder: &Path, memory: &Memory) -> io::Result<()> {
     let parent = path.parent().unwrap_or(folder);
     fs::create_dir_all(parent)?;
     let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&MAGIC)?;
-    file.write_all(&(memory.bytes.len() as u64).to_le_bytes())?;
-    file.write_all(&crc32c::crc32c(&memory.bytes).to_le_bytes())?;
-    file.write_all(&memory.bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, &path)?;
+    write(&beside, &memory.bytes).and_then(|()| fs::rename(&beside, &path)).inspect_err(|_| {
+        // On a full disk it would only be in the way.
+        let _ = fs::remove_file(&beside);
+    })?;
     File::open(parent)?.sync_all()
+}
+
+/// Whether anything can be kept in the folder, which is made if need be.
+pub(crate) fn try_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let probe = folder.join("probe.new");
+    let tried = write(&probe, b"probe");
+    tried.and_then(|()| fs::remove_file(&probe))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(&MAGIC)?;
+    file.write_all(&(bytes.len() as u64).to_le_bytes())?;
+    file.write_all(&crc32c::crc32c(bytes).to_le_bytes())?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn path_of(folder: &Path, camera: &str, operator: &str) -> PathBuf {

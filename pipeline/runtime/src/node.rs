@@ -21,6 +21,7 @@ use crate::clock;
 use crate::error::{RuntimeError, spawn, with_causes};
 use crate::health::CameraHealth;
 use crate::lane::{Lane, Report};
+use crate::learned;
 use crate::pool::{Ask, Pool, PoolSettings};
 use crate::releasing::{Pulse, Releasing};
 use crate::status::{Facts, StatusServer};
@@ -79,6 +80,10 @@ impl Node {
             .zip(&model_of_camera)
             .map(|(camera, model)| plan(camera, loaded[*model].id(), options.demo_bin))
             .collect();
+        if let Err(error) = learned::try_folder(&node.learned_folder) {
+            let folder = node.learned_folder.display();
+            warn!(%folder, %error, "what operators learn cannot be kept: they will learn anew at the next start");
+        }
         let watchers = cameras.iter_mut().map(|camera| {
             let mut watcher = Watcher::take_from(camera);
             watcher.recall(&node.learned_folder);

@@ -1,8 +1,8 @@
 //! `kerbside backtest`: what `detect_unusual_flow` would have said about a recorded series.
 
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,6 +12,7 @@ use kerbside_operators::seasonal::{SeasonalBaseline, SeasonalSettings};
 use super::replay::bin;
 use crate::Outcome;
 use crate::output::{Refusal, complain, say};
+use crate::whole_file::WholeFile;
 
 /// More problems of one file than this are counted only.
 const PROBLEMS_SHOWN: usize = 20;
@@ -72,7 +73,10 @@ impl Backtest {
         let text = table(&rows, &judged)?;
         match &self.out {
             Some(out) => {
-                write_whole(out, &text).with_context(|| format!("{} cannot be written", out.display()))?
+                let whole = WholeFile::create(out, &[&self.series])?;
+                let written = whole.out().write_all(text.as_bytes());
+                written.with_context(|| format!("{} cannot be written", out.display()))?;
+                whole.finish()?;
             }
             None => say(&text)?,
         }
@@ -269,16 +273,6 @@ fn table(rows: &[Row], judged: &[Judgement]) -> anyhow::Result<String> {
         writer.write_record([&row.timestamp, &value, &format!("{score:.6}"), &unusual.to_string()])?;
     }
     Ok(String::from_utf8(writer.into_inner().context("memory")?)?)
-}
-
-/// A file that appears under its name only when it is whole.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&partial);
-    })
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// Rows that share one table's column widths; longer outputs begin a new table with its head.
 const ROWS_A_TABLE: usize = 500;
 /// Columns that the table leaves out, because they are the same in nearly every row or serve machines.
-const NOT_IN_TABLE: [&str; 9] =
-    ["node", "epoch", "clock_q", "model", "cfg_rev", "bucket", "noise_b", "suppressed", "sw"];
+const NOT_IN_TABLE: [&str; 8] = ["node", "epoch", "clock_q", "model", "cfg_rev", "noise_b", "suppressed", "sw"];
+/// Which the table shows where any row has more than 0 in it: the buckets of histograms.
+const IN_TABLE_UNLESS_ZERO: &str = "bucket";
 
 /// Prints the released rows of a spool, a segment, or what `replay --out` wrote.
 ///
@@ -196,7 +197,11 @@ impl<W: Write> Printer<W> {
     fn print_waiting(&mut self) -> anyhow::Result<()> {
         let Some(Waiting { table, columns, rows }) = self.waiting.take() else { return Ok(()) };
         let is_shown = |index: usize| {
-            !NOT_IN_TABLE.contains(&columns[index].as_str()) && rows.iter().any(|row| row[index] != Value::Null)
+            let column = columns[index].as_str();
+            let empty = |value: &Value| {
+                *value == Value::Null || (column == IN_TABLE_UNLESS_ZERO && *value == Value::Unsigned(0))
+            };
+            !NOT_IN_TABLE.contains(&column) && rows.iter().any(|row| !empty(&row[index]))
         };
         let shown: Vec<usize> = (0..columns.len()).filter(|index| is_shown(*index)).collect();
         let mut grid = Grid::new();

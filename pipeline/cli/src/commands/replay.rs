@@ -17,6 +17,7 @@ use super::check::report;
 use crate::models::{EngineArgument, ModelsArgument};
 use crate::output::{Refusal, complain};
 use crate::signals::StopRequest;
+use crate::whole_file::{WholeFile, refuse_same};
 use crate::{Outcome, logging};
 
 /// Analyses one recorded clip as if a camera had sent it, as fast as it goes and without losing a frame.
@@ -80,17 +81,20 @@ impl Replay {
             }
         };
         let info = kerbside_runtime::clip_info(&self.clip)?;
-        if let Some(overlay) = &self.overlay
-            && is_same(overlay, &self.clip)
-        {
-            return Err(Refusal(format!("{} is the clip itself", overlay.display())).into());
+        if let Some(overlay) = &self.overlay {
+            refuse_same(overlay, &[&self.clip])?;
+            if overlay.is_dir() {
+                return Err(Refusal(format!("{} is a folder", overlay.display())).into());
+            }
         }
         // Where the results go is known to be writable before minutes are spent on them.
         let made = self.out.as_deref().filter(|out| !out.exists());
         if let Some(out) = &self.out {
             fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
         }
-        let tracks = self.tracks.as_deref().map(TrackFile::create).transpose()?;
+        let others: Vec<&Path> =
+            [Some(self.clip.as_path()), self.overlay.as_deref()].into_iter().flatten().collect();
+        let tracks = self.tracks.as_deref().map(|path| WholeFile::create(path, &others)).transpose()?;
 
         let options = ReplayOptions {
             clip: self.clip,
@@ -131,7 +135,7 @@ impl Replay {
             return Ok(Outcome::Flawed);
         }
         if let Some(tracks) = tracks {
-            tracks.write(&outcome.tracks)?;
+            write_tracks(tracks, &outcome.tracks)?;
         }
         match &self.out {
             Some(out) => kerbside_uplink::write_tables(out, &outcome.batches)?,
@@ -179,41 +183,16 @@ fn bar(duration: Option<Duration>) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).expect("the template is valid"))
 }
 
-/// A file that appears under its name only when it is whole.
-struct TrackFile {
-    path: PathBuf,
-    partial: PathBuf,
-    file: fs::File,
-}
-
-impl TrackFile {
-    fn create(path: &Path) -> anyhow::Result<Self> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = fs::File::create(&partial).with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self { path: path.to_owned(), partial, file })
+fn write_tracks(tracks: WholeFile, rows: &[TrackRow]) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(tracks.out());
+    for row in rows {
+        let TrackRow { frame, id, left, top, width, height, score } = row;
+        writeln!(out, "{frame},{id},{left:.2},{top:.2},{width:.2},{height:.2},{score:.4},-1,-1,-1")
+            .context("the tracks cannot be written")?;
     }
-
-    fn write(self, rows: &[TrackRow]) -> anyhow::Result<()> {
-        let cannot = || format!("{} cannot be written", self.path.display());
-        let mut out = BufWriter::new(&self.file);
-        for row in rows {
-            let TrackRow { frame, id, left, top, width, height, score } = row;
-            writeln!(out, "{frame},{id},{left:.2},{top:.2},{width:.2},{height:.2},{score:.4},-1,-1,-1")
-                .with_context(cannot)?;
-        }
-        out.flush().with_context(cannot)?;
-        drop(out);
-        fs::rename(&self.partial, &self.path).with_context(|| format!("{} cannot be written", self.path.display()))
-    }
-}
-
-impl Drop for TrackFile {
-    /// Leaves no half-written file behind; after the rename there is nothing to remove.
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.partial);
-    }
+    out.flush().context("the tracks cannot be written")?;
+    drop(out);
+    tracks.finish()
 }
 
 fn default_threads(threads_per_frame: u16) -> usize {
@@ -221,10 +200,8 @@ fn default_threads(threads_per_frame: u16) -> usize {
     (parallelism / usize::from(threads_per_frame)).max(1)
 }
 
-/// Whether both are the same file.
-fn is_same(a: &Path, b: &Path) -> bool {
-    fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
-}
+/// 2500-01-01T00:00:00Z. Nanoseconds since 1970 end in 2554; a clip must not reach there.
+const LATEST_START: WallTime = WallTime::from_unix_millis(16_725_225_600_000);
 
 /// An overlay's file: players go by the ending.
 fn mp4(text: &str) -> Result<PathBuf, String> {
@@ -236,7 +213,9 @@ fn mp4(text: &str) -> Result<PathBuf, String> {
 }
 
 fn moment(text: &str) -> Result<WallTime, String> {
-    WallTime::parse_rfc3339(text).ok_or_else(|| "a moment such as 2026-01-31T08:00:00Z is expected".to_owned())
+    WallTime::parse_rfc3339(text)
+        .filter(|moment| *moment < LATEST_START)
+        .ok_or_else(|| "a moment such as 2026-01-31T08:00:00Z is expected, from 1970 to 2499".to_owned())
 }
 
 /// A bin's length: a whole number of seconds that divides a day.

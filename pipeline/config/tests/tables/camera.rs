@@ -324,7 +324,13 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "geometry:\n  lines: {crossing: {from: [0, 0], to: [1, 1]}}\n  ground:\n    image: [[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5], [0.5, 0]]\n    metres: [[0, 0], [12, 0], [12, 18], [0, 18], [6, 13], [6, 0]]",
         &[
-            "plaza.yaml:5:50: geometry.ground.metres[4]: the other points put this one 2.31 m away from here; points that agree to 0.65 m are expected: measure and click this one again first",
+            "plaza.yaml:5:50: geometry.ground.metres[4]: the other points put this one 4.00 m away from here; points that agree to 0.65 m are expected: measure and click them again",
+        ],
+    ),
+    (
+        "geometry:\n  lines: {crossing: {from: [0, 0], to: [1, 1]}}\n  ground:\n    image: [[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]]\n    metres: [[0, 0], [12, 0], [12, 18], [0, 18], [6, 13]]",
+        &[
+            "plaza.yaml:5:13: geometry.ground.metres: the points do not agree: without any one of them the others put it 4.00 m off or more; points that agree to 0.65 m are expected: measure and click them again",
         ],
     ),
     (
