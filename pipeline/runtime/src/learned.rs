@@ -186,7 +186,7 @@ mod tests {
         for named in learners([b"first", b"second"]) {
             store(folder.path(), &named.remember().unwrap()).unwrap();
         }
-        let mut after = learners([b"", b""]);
+        let mut after = learners([b"new", b"new"]);
         for named in &mut after {
             named.recall(folder.path());
         }
@@ -209,8 +209,8 @@ mod tests {
             fs::write(&path, &whole[..place]).unwrap();
             assert!(read(&path).is_err(), "cut at {place}");
         }
-        let mut anew = learners([b"", b""]);
+        let mut anew = learners([b"new", b"new"]);
         anew[0].recall(folder.path());
-        assert_eq!(known(&anew[0]), b"");
+        assert_eq!(known(&anew[0]), b"new");
     }
 }
