@@ -24,11 +24,7 @@ pub const SPEC: OperatorSpec = OperatorSpec {
     manual: include_str!("detect_stopped.md"),
     options: &[
         OptionDoc { name: "zone", takes: "name of a zone, required", meaning: "Which zone." },
-        OptionDoc {
-            name: "classes",
-            takes: "a list of classes; default: motorcycle, car, bus and truck, as far as the camera looks for them",
-            meaning: "Which vehicles.",
-        },
+        options::SITUATION_CLASSES,
         OptionDoc {
             name: "after",
             takes: "a time from 5s to 1h; default 10s",

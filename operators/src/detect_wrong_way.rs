@@ -42,11 +42,7 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "forward or backward; required with a line, default forward with a zone",
             meaning: "The allowed direction: over the line, or along it.",
         },
-        OptionDoc {
-            name: "classes",
-            takes: "a list of classes; default: motorcycle, car, bus and truck, as far as the camera looks for them",
-            meaning: "What is watched.",
-        },
+        options::SITUATION_CLASSES,
         OptionDoc {
             name: "min_distance",
             takes: "1 to 100 metres, default 5, where the camera's ground is known; else 0.5 to 20 box heights, default 1",

@@ -30,7 +30,11 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "name of a zone, required",
             meaning: "The lanes in which the queue stands.",
         },
-        options::VEHICLE_CLASSES,
+        OptionDoc {
+            name: "classes",
+            takes: "a list of classes other than person and bicycle; default: all of them that the camera looks for",
+            meaning: "Which classes queue.",
+        },
         OptionDoc {
             name: "standing_below",
             takes: "with ground 1 to 30 km/h, default 5; without 0.05 to 2 box heights per second, default 0.25",
@@ -162,7 +166,8 @@ struct Open {
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
     let line = options::line(reader, surroundings);
     let zone = options::zone(reader, surroundings);
-    let classes = options::vehicles(reader, surroundings);
+    // The counts are for all classes together and released as those of vehicles.
+    let classes = options::classes_among(reader, surroundings, &options::TRAFFIC, &options::TRAFFIC);
     let standing_below = match (reader.optional("standing_below"), surroundings.ground) {
         (Some(field), Some(_)) => field.number(1.0..=30.0, "km/h"),
         (Some(field), None) => field.number(0.05..=2.0, "box heights per second"),

@@ -373,6 +373,8 @@ operators:
     - {zone: square, density: 1}
   detect_near_miss:
     - {zone: square, pet: 3s}
+  measure_queue:
+    - {line: crossing, zone: square, classes: [car, person, bicycle]}
 ";
     let expected = [
         "6:14: operators.count_line[0].line: there is no line 'crosing'; did you mean 'crossing'? only crossing is allowed",
@@ -406,6 +408,8 @@ operators:
         "24:7: operators.detect_crowd[3]: distances on the street are needed here, and the camera's geometry has no ground; geometry.ground with four or more points of the picture and where they lie in metres is expected",
         "26:7: operators.detect_near_miss[0]: distances on the street are needed here, and the camera's geometry has no ground; geometry.ground with four or more points of the picture and where they lie in metres is expected",
         "26:27: operators.detect_near_miss[0].pet: 3s is out of range; a time with its unit (ms, s, m, h, d) from 200ms to 2s 500ms is expected, such as 500ms or 15m",
+        "28:52: operators.measure_queue[0].classes[1]: this operator is not about 'person'; allowed are motorcycle, car, bus, truck",
+        "28:60: operators.measure_queue[0].classes[2]: this operator is not about 'bicycle'; allowed are motorcycle, car, bus, truck",
     ];
     let problems = configure(text).map(|_| ()).unwrap_err();
     assert_eq!(problems, expected.map(|problem| format!("camera.yaml:{problem}")));
