@@ -132,8 +132,12 @@ impl Verdict {
         if let (Some(score), Some(_)) = (self.group, scores[0]) {
             return Some((Reason::Place, score, self.confidence_of_group));
         }
-        let excess =
-            |(reason, line): (usize, &f64)| scores[reason].map(|score| (reason, score, score - ease * line));
+        let excess = |(reason, line): (usize, &f64)| {
+            // Standing about, or running, is nobody's business.
+            let of_people = matches!(REASONS[reason], Reason::Place | Reason::Direction);
+            let counts = of_people || walk.group() != Group::People;
+            scores[reason].filter(|_| counts).map(|score| (reason, score, score - ease * line))
+        };
         let worst = self.line.scores.iter().enumerate().filter_map(excess).max_by(|a, b| a.2.total_cmp(&b.2));
         let (reason, score, excess) = worst?;
         (excess > 0.0).then_some((REASONS[reason], score, self.line.confidence))
@@ -330,7 +334,8 @@ impl Operator for DetectUnusualMotion {
                 episodes.hand_over(before, track.id);
                 unusual.retain(|(id, _)| *id != before);
             }
-            let kmh = walk.speed_kmh().filter(|_| matches!(reason, Reason::TooFast | Reason::TooSlow));
+            let is_speed = matches!(reason, Reason::TooFast | Reason::TooSlow);
+            let kmh = walk.speed_kmh().filter(|_| is_speed && !track.class.is_personal());
             let word = Word {
                 site: settings.site,
                 class: Some(track.class),
