@@ -64,6 +64,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The smallest zone whose density means something, in square metres.
 const LEAST_AREA: f64 = 1.0;
 const UNTIL_SHARE: f64 = 0.8;
+/// A lower mean is rounded to nobody.
+const LEAST_PEOPLE: f64 = 0.5;
 
 struct Settings {
     site: SiteId,
@@ -195,7 +197,9 @@ impl Operator for DetectCrowd {
             let level = mean / per;
             // A mean comes near to a number of people and never reaches it, so that it is rounded to whole ones.
             let rounded = (mean + 0.5) / per;
-            if rounded >= if self.episodes.is_open(site) { until } else { from } {
+            // Nobody is no crowd, whatever `until` is.
+            let anybody = mean >= LEAST_PEOPLE;
+            if anybody && rounded >= if self.episodes.is_open(site) { until } else { from } {
                 let times = level / from;
                 let word = Word {
                     site,
