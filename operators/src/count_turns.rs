@@ -12,6 +12,7 @@ use kerbside_core::tree::Reader;
 
 use crate::options;
 use crate::per_track::PerTrack;
+use crate::seen::{MAX_STEP, is_gap};
 use crate::zone::Depth;
 
 /// The row of the operator table.
@@ -154,9 +155,11 @@ fn arms(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Arm>>
 
 impl Operator for CountTurns {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
+        if is_gap(observation) {
+            self.interrupt(findings);
+        }
         self.last = observation.at;
         if !observation.trusted {
-            self.trips.clear();
             return;
         }
         let (settings, at) = (&self.settings, observation.at);
@@ -175,9 +178,20 @@ impl Operator for CountTurns {
         });
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        if upto.since(self.last) > MAX_STEP {
+            self.interrupt(findings);
+        }
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
+        self.interrupt(findings);
+    }
+}
+
+impl CountTurns {
+    /// Nobody knows what comes next: who has arrived has turned, as of the last frame; who is under way is dropped.
+    fn interrupt(&mut self, findings: &mut Findings) {
         let (settings, at) = (&self.settings, self.last);
         self.trips.end_all(|id, mut trip| report(settings.close(&mut trip), at, id, findings));
     }

@@ -169,6 +169,7 @@ impl Operator for DetectCrowd {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let Settings { site, ref zone, area, from, until, per, unit } = self.settings;
         let (at, aspect, step) = (observation.at, observation.picture.aspect(), observation.step);
+        self.episodes.advance(at, findings);
         if is_gap(observation) {
             self.people.clear();
             self.mean = None;
@@ -221,7 +222,9 @@ impl Operator for DetectCrowd {
         self.episodes.settle(at, findings);
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.people.clear();

@@ -105,6 +105,7 @@ impl Operator for DetectIntrusion {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let Settings { site, zone, classes, hours, after } = &self.settings;
         let (at, aspect) = (observation.at, observation.picture.aspect());
+        self.episodes.advance(at, findings);
         let applies = hours.applies(observation.local);
         if !applies {
             self.episodes.end(*site, at, findings);
@@ -139,7 +140,9 @@ impl Operator for DetectIntrusion {
         self.episodes.settle(at, findings);
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.visits.clear();

@@ -12,6 +12,7 @@ use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
 use crate::options;
+use crate::seen::{MAX_STEP, is_gap};
 
 /// The row of the operator table.
 pub const SPEC: OperatorSpec = OperatorSpec {
@@ -92,6 +93,8 @@ struct DetectObjectLeft {
     visited: [[Option<MediaTime>; SCENE_COLUMNS]; SCENE_ROWS],
     next_number: u32,
     last: MediaTime,
+    /// When the picture was last back after nobody had seen anything: nothing was alone before.
+    resumed: MediaTime,
 }
 
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
@@ -115,6 +118,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         visited: [[None; SCENE_COLUMNS]; SCENE_ROWS],
         next_number: 0,
         last: MediaTime::ZERO,
+        resumed: MediaTime::ZERO,
     };
     Some(Configured::counting(operator, Vec::new()).reporting([(IncidentKind::ObjectLeft, site)]))
 }
@@ -124,14 +128,19 @@ impl Operator for DetectObjectLeft {
         let at = observation.at;
         let passed = at.since(self.last);
         self.last = at;
-        if !observation.trusted {
-            // Nothing is gone only because it could not be seen, and nobody was alone meanwhile.
-            for thing in self.things.iter_mut().flatten() {
-                thing.seen = thing.seen + passed;
-                if thing.left.is_none() {
-                    thing.accompanied = thing.accompanied.map(|_| at);
-                }
+        if is_gap(observation) {
+            // Nothing was alone while nobody saw it.
+            self.resumed = at;
+            for thing in self.things.iter_mut().flatten().filter(|thing| thing.left.is_none()) {
+                thing.accompanied = thing.accompanied.map(|_| at);
             }
+        }
+        if !observation.trusted && passed <= MAX_STEP {
+            // Nothing is gone only because the picture of a camera that goes on could not be trusted.
+            self.things.iter_mut().flatten().for_each(|thing| thing.seen = thing.seen + passed);
+        }
+        self.forget(at, findings);
+        if !observation.trusted {
             return;
         }
         for track in observation.tracks.iter().filter(|track| track.class == Class::Person) {
@@ -142,11 +151,6 @@ impl Operator for DetectObjectLeft {
         }
         for place in 0..THINGS {
             let Some(mut thing) = self.things[place] else { continue };
-            if at.since(thing.seen) > GONE_AFTER {
-                self.things[place] = None;
-                self.end(&thing, at, findings);
-                continue;
-            }
             if observation.tracks.iter().any(|track| stands_at(track, &thing.box_in_image)) {
                 let since = *thing.covered_since.get_or_insert(at);
                 if at.since(since) >= STAYS {
@@ -166,7 +170,9 @@ impl Operator for DetectObjectLeft {
         }
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.forget(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         for place in 0..THINGS {
@@ -178,6 +184,19 @@ impl Operator for DetectObjectLeft {
 }
 
 impl DetectObjectLeft {
+    /// Ends what has not been seen for too long by `now`, as of when that was so.
+    fn forget(&mut self, now: MediaTime, findings: &mut Findings) {
+        let gone = |thing: &Thing| now.since(thing.seen) > GONE_AFTER;
+        while let Some(place) = (0..THINGS)
+            .filter(|place| self.things[*place].as_ref().is_some_and(gone))
+            .min_by_key(|place| self.things[*place].map(|thing| thing.seen))
+        {
+            if let Some(thing) = self.things[place].take() {
+                self.end(&thing, thing.seen + GONE_AFTER, findings);
+            }
+        }
+    }
+
     fn visit(&mut self, by: &BoxInImage, at: MediaTime) {
         let (rows, columns) = cells(by);
         for row in &mut self.visited[rows] {
@@ -204,6 +223,7 @@ impl DetectObjectLeft {
             return;
         }
         let accompanied = self.visited(&place).filter(|last| *last + BROUGHT_WITHIN >= standing.since);
+        let accompanied = accompanied.map(|last| last.max(self.resumed));
         if let Some(free) = self.things.iter_mut().find(|thing| thing.is_none()) {
             *free = Some(Thing {
                 box_in_image: place,

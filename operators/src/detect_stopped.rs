@@ -118,6 +118,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
 impl Operator for DetectStopped {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let (at, aspect) = (observation.at, observation.picture.aspect());
+        self.episodes.advance(at, findings);
         if is_gap(observation) {
             self.vehicles.clear();
         }
@@ -156,7 +157,9 @@ impl Operator for DetectStopped {
         });
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.vehicles.clear();

@@ -72,6 +72,8 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 const FADED_AFTER: Duration = Duration::from_secs(6);
 /// How long the picture must be well before an incident ends.
 const WELL_FOR: Duration = Duration::from_secs(3);
+/// When there has been no frame for this long, nobody knows what is wrong: incidents end.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 /// The share of dark pixels, and the contrast, at which a picture is too dark; and at which it is no longer.
 const DARK: (f32, f32) = (0.97, 6.0);
 const DARK_NO_MORE: (f32, f32) = (0.93, 8.0);
@@ -214,6 +216,7 @@ fn configure(reader: &Reader<'_>, _surroundings: Surroundings<'_>) -> Option<Con
 impl Operator for DetectTamper {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let (at, scene) = (observation.at, observation.scene);
+        self.advance(at, findings);
         self.last = at;
         if observation.step.is_zero() {
             (self.bad_since, self.wrong, self.well_since) = (None, None, None);
@@ -233,7 +236,13 @@ impl Operator for DetectTamper {
         }
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        if upto.since(self.last) > SILENT_FOR {
+            for wrong in Wrong::ALL {
+                self.end(wrong, self.last + SILENT_FOR, findings);
+            }
+        }
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         for wrong in Wrong::ALL {

@@ -308,6 +308,7 @@ impl DetectUnusualMotion {
 impl Operator for DetectUnusualMotion {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let at = observation.at;
+        self.episodes.advance(at, findings);
         if !observation.trusted {
             self.learn_ended(&[]);
             self.walks.clear();
@@ -356,7 +357,9 @@ impl Operator for DetectUnusualMotion {
         unusual.retain(|(id, _)| episodes.is_open(*id));
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.learn_ended(&[]);

@@ -210,6 +210,7 @@ impl Way {
 impl Operator for DetectWrongWay {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let at = observation.at;
+        self.episodes.advance(at, findings);
         if is_gap(observation) {
             self.drives.clear();
         }
@@ -239,7 +240,9 @@ impl Operator for DetectWrongWay {
         self.episodes.settle(at, findings);
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.drives.clear();
