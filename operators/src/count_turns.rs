@@ -103,10 +103,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     let arms = arms(reader, surroundings);
     let classes = options::classes(reader, surroundings);
     let u_turns = reader.optional("u_turns").map_or(Some(false), |field| field.boolean());
-    let settle = match reader.optional("settle") {
-        Some(field) => field.duration(Duration::ZERO..=Duration::from_secs(300)),
-        None => Some(DEFAULT_SETTLE),
-    };
+    let settle = options::duration_or(reader, "settle", Duration::ZERO..=Duration::from_secs(300), DEFAULT_SETTLE);
     reader.finish();
     let settings = Settings { arms: arms?, classes: classes?, u_turns: u_turns?, settle: settle? };
     let mut cells = Vec::new();

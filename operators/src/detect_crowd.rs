@@ -15,7 +15,7 @@ use kerbside_core::tree::Reader;
 use crate::episodes::{Episodes, Rules, Word};
 use crate::options;
 use crate::per_track::PerTrack;
-use crate::seen::is_gap;
+use crate::seen::{HOLD, is_fresh, is_gap};
 use crate::zone::Depth;
 
 /// The row of the operator table.
@@ -52,8 +52,6 @@ operators:
 };
 
 const PERSON: Class = Class::Person;
-/// A person who is not detected is still counted for this long, at the predicted place.
-const HOLD: Duration = Duration::from_secs(1);
 /// The time constant of the mean number of people.
 const SMOOTH: Duration = Duration::from_secs(3);
 /// For how long there must be a crowd before it is reported, with how much of a gap.
@@ -182,7 +180,7 @@ impl Operator for DetectCrowd {
                     presence.detected = Some(at);
                     presence.inside = Depth::of(zone, aspect, &track.box_in_image).is_inside(presence.inside);
                 }
-                let fresh = presence.detected.is_some_and(|detected| at.since(detected) <= HOLD);
+                let fresh = is_fresh(at, presence.detected, HOLD);
                 count += u32::from(fresh && presence.inside && track.class == PERSON);
             });
             let count = f64::from(count);

@@ -15,7 +15,7 @@ use crate::episodes::{Episodes, Rules, Word};
 use crate::options;
 use crate::per_object::{PerObject, Reach};
 use crate::schedule::Schedule;
-use crate::seen::is_gap;
+use crate::seen::{HOLD, is_fresh, is_gap};
 use crate::zone::Depth;
 
 /// The row of the operator table.
@@ -50,8 +50,6 @@ operators:
 const DEFAULT_AFTER: Duration = Duration::from_secs(1);
 /// The incident lasts for this long after the last one was seen inside.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Who was inside and is not seen is still counted for this long.
-const HOLD: Duration = Duration::from_secs(1);
 /// Who was lost inside may be found again as another track.
 const KEEP: Duration = Duration::from_secs(3);
 const REACH: Reach = Reach { at_once: 0.7, per_second: 0.5 };
@@ -156,8 +154,9 @@ impl DetectIntrusion {
         let mut inside = 0u8;
         let mut longest: Option<(MediaTime, &Visit)> = None;
         for visit in self.visits.states() {
-            let Some(since) =
-                visit.since.filter(|since| at.since(visit.last) <= HOLD && visit.last.since(*since) >= after)
+            let Some(since) = visit
+                .since
+                .filter(|since| is_fresh(at, Some(visit.last), HOLD) && visit.last.since(*since) >= after)
             else {
                 continue;
             };

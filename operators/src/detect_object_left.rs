@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Finding, FindingKind, Findings};
-use kerbside_core::geometry::{BoxInImage, PointInImage, Polygon, SiteId};
+use kerbside_core::geometry::{BoxInImage, Polygon, SiteId};
 use kerbside_core::incident::{Incident, IncidentKind, IncidentUnit, Phase};
 use kerbside_core::observation::{Observation, SCENE_COLUMNS, SCENE_ROWS, Standing, Track};
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
@@ -12,7 +12,7 @@ use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
 use crate::options;
-use crate::seen::{MAX_STEP, is_gap};
+use crate::seen::{MAX_STEP, foot_in_picture, is_gap};
 
 /// The row of the operator table.
 pub const SPEC: OperatorSpec = OperatorSpec {
@@ -99,14 +99,9 @@ struct DetectObjectLeft {
 
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
     let zone = options::zone(reader, surroundings);
-    let after = match reader.optional("after") {
-        Some(field) => field.duration(Duration::from_secs(10)..=Duration::from_secs(1200)),
-        None => Some(DEFAULT_AFTER),
-    };
-    let size = |key, range, default| match reader.optional(key) {
-        Some(field) => field.number(range, "picture heights"),
-        None => Some(default),
-    };
+    let range = Duration::from_secs(10)..=Duration::from_secs(1200);
+    let after = options::duration_or(reader, "after", range, DEFAULT_AFTER);
+    let size = |key, range, default| options::number_or(reader, key, range, "picture heights", default);
     let least_size = size("least_size", 0.01..=0.5, DEFAULT_LEAST_SIZE);
     let largest_size = size("largest_size", 0.02..=1.0, DEFAULT_LARGEST_SIZE);
     reader.finish();
@@ -219,7 +214,7 @@ impl DetectObjectLeft {
         }
         let size = (place.width() * observation.picture.aspect() * place.height()).sqrt();
         let fits = (self.settings.least_size..=self.settings.largest_size).contains(&size);
-        if !fits || !self.settings.zone.contains(foot(&place)) {
+        if !fits || !self.settings.zone.contains(foot_in_picture(&place)) {
             return;
         }
         let accompanied = self.visited(&place).filter(|last| *last + BROUGHT_WITHIN >= standing.since);
@@ -257,12 +252,6 @@ impl DetectObjectLeft {
         let site = self.settings.site;
         Finding { at, site, class: None, track: None, kind: FindingKind::Incident(incident) }
     }
-}
-
-/// Where it stands: a point on the picture's lower edge is in the zones that reach to it.
-fn foot(place: &BoxInImage) -> PointInImage {
-    let foot = place.foot();
-    PointInImage { x: foot.x, y: foot.y.min(1.0 - 1e-4) }
 }
 
 /// The rows and columns of the cells that a box touches, and one more on each side: who puts something down stands

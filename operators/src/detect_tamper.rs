@@ -10,6 +10,7 @@ use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Rol
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
+use crate::options;
 use crate::stillness::Stillness;
 use crate::view::View;
 
@@ -172,14 +173,10 @@ fn configure(reader: &Reader<'_>, _surroundings: Surroundings<'_>) -> Option<Con
             (!items.is_empty()).then_some(reported)
         }),
     };
-    let span = |key, least, most, default| match reader.optional(key) {
-        Some(field) => field.duration(Duration::from_secs(least)..=Duration::from_secs(most)),
-        None => Some(default),
+    let span = |key, least, most, default| {
+        options::duration_or(reader, key, Duration::from_secs(least)..=Duration::from_secs(most), default)
     };
-    let share = |key, range, unit, default| match reader.optional(key) {
-        Some(field) => field.number(range, unit),
-        None => Some(default),
-    };
+    let share = |key, range, unit, default| options::number_or(reader, key, range, unit, default);
     let after = span("after", 1, 60, DEFAULT_AFTER);
     let lost_share = share("lost_share", 0.5..=1.0, "the picture's structured regions", DEFAULT_LOST_SHARE);
     let sharpness_left = share("sharpness_left", 0.1..=0.9, "what is usual", DEFAULT_SHARPNESS_LEFT);

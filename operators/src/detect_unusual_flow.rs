@@ -138,10 +138,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         }),
         None => Some(DEFAULT_STEP),
     };
-    let threshold = match reader.optional("threshold") {
-        Some(field) => field.number(0.3..=0.95, ""),
-        None => Some(DEFAULT_THRESHOLD),
-    };
+    let threshold = options::number_or(reader, "threshold", 0.3..=0.95, "", DEFAULT_THRESHOLD);
     reader.finish();
     let (site, measures, classes, every, threshold) = (site?, measures?, classes?, every?, threshold?);
     let mut series = Vec::new();
