@@ -50,10 +50,7 @@ struct CountLine {
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
     let line = options::line(reader, surroundings);
     let classes = options::classes(reader, surroundings);
-    let hysteresis = match reader.optional("hysteresis") {
-        Some(field) => field.number(0.0..=1.0, "box heights"),
-        None => Some(DEFAULT_HYSTERESIS),
-    };
+    let hysteresis = options::number_or(reader, "hysteresis", 0.0..=1.0, "box heights", DEFAULT_HYSTERESIS);
     reader.finish();
     let ((site, line), classes, hysteresis) = (line?, classes?, hysteresis? as f32);
     let watch = CrossingWatch::new(line, hysteresis);

@@ -12,6 +12,7 @@ use kerbside_core::tree::Reader;
 
 use crate::options;
 use crate::per_track::PerTrack;
+use crate::seen::{MAX_STEP, is_gap};
 use crate::zone::Depth;
 
 /// The row of the operator table.
@@ -102,10 +103,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     let arms = arms(reader, surroundings);
     let classes = options::classes(reader, surroundings);
     let u_turns = reader.optional("u_turns").map_or(Some(false), |field| field.boolean());
-    let settle = match reader.optional("settle") {
-        Some(field) => field.duration(Duration::ZERO..=Duration::from_secs(300)),
-        None => Some(DEFAULT_SETTLE),
-    };
+    let settle = options::duration_or(reader, "settle", Duration::ZERO..=Duration::from_secs(300), DEFAULT_SETTLE);
     reader.finish();
     let settings = Settings { arms: arms?, classes: classes?, u_turns: u_turns?, settle: settle? };
     let mut cells = Vec::new();
@@ -154,9 +152,11 @@ fn arms(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Arm>>
 
 impl Operator for CountTurns {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
+        if is_gap(observation) {
+            self.interrupt(findings);
+        }
         self.last = observation.at;
         if !observation.trusted {
-            self.trips.clear();
             return;
         }
         let (settings, at) = (&self.settings, observation.at);
@@ -175,9 +175,20 @@ impl Operator for CountTurns {
         });
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        if upto.since(self.last) > MAX_STEP {
+            self.interrupt(findings);
+        }
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
+        self.interrupt(findings);
+    }
+}
+
+impl CountTurns {
+    /// Nobody knows what comes next: who has arrived has turned, as of the last frame; who is under way is dropped.
+    fn interrupt(&mut self, findings: &mut Findings) {
         let (settings, at) = (&self.settings, self.last);
         self.trips.end_all(|id, mut trip| report(settings.close(&mut trip), at, id, findings));
     }

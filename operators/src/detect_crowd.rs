@@ -15,7 +15,7 @@ use kerbside_core::tree::Reader;
 use crate::episodes::{Episodes, Rules, Word};
 use crate::options;
 use crate::per_track::PerTrack;
-use crate::seen::is_gap;
+use crate::seen::{HOLD, is_fresh, is_gap};
 use crate::zone::Depth;
 
 /// The row of the operator table.
@@ -52,8 +52,6 @@ operators:
 };
 
 const PERSON: Class = Class::Person;
-/// A person who is not detected is still counted for this long, at the predicted place.
-const HOLD: Duration = Duration::from_secs(1);
 /// The time constant of the mean number of people.
 const SMOOTH: Duration = Duration::from_secs(3);
 /// For how long there must be a crowd before it is reported, with how much of a gap.
@@ -64,6 +62,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The smallest zone whose density means something, in square metres.
 const LEAST_AREA: f64 = 1.0;
 const UNTIL_SHARE: f64 = 0.8;
+/// A lower mean is rounded to nobody.
+const LEAST_PEOPLE: f64 = 0.5;
 
 struct Settings {
     site: SiteId,
@@ -167,6 +167,7 @@ impl Operator for DetectCrowd {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let Settings { site, ref zone, area, from, until, per, unit } = self.settings;
         let (at, aspect, step) = (observation.at, observation.picture.aspect(), observation.step);
+        self.episodes.advance(at, findings);
         if is_gap(observation) {
             self.people.clear();
             self.mean = None;
@@ -179,7 +180,7 @@ impl Operator for DetectCrowd {
                     presence.detected = Some(at);
                     presence.inside = Depth::of(zone, aspect, &track.box_in_image).is_inside(presence.inside);
                 }
-                let fresh = presence.detected.is_some_and(|detected| at.since(detected) <= HOLD);
+                let fresh = is_fresh(at, presence.detected, HOLD);
                 count += u32::from(fresh && presence.inside && track.class == PERSON);
             });
             let count = f64::from(count);
@@ -195,7 +196,9 @@ impl Operator for DetectCrowd {
             let level = mean / per;
             // A mean comes near to a number of people and never reaches it, so that it is rounded to whole ones.
             let rounded = (mean + 0.5) / per;
-            if rounded >= if self.episodes.is_open(site) { until } else { from } {
+            // Nobody is no crowd, whatever `until` is.
+            let anybody = mean >= LEAST_PEOPLE;
+            if anybody && rounded >= if self.episodes.is_open(site) { until } else { from } {
                 let times = level / from;
                 let word = Word {
                     site,
@@ -217,7 +220,9 @@ impl Operator for DetectCrowd {
         self.episodes.settle(at, findings);
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.people.clear();

@@ -15,7 +15,7 @@ use crate::episodes::{Episodes, Rules, Word};
 use crate::options;
 use crate::per_object::{PerObject, Reach};
 use crate::schedule::Schedule;
-use crate::seen::is_gap;
+use crate::seen::{HOLD, is_fresh, is_gap};
 use crate::zone::Depth;
 
 /// The row of the operator table.
@@ -50,8 +50,6 @@ operators:
 const DEFAULT_AFTER: Duration = Duration::from_secs(1);
 /// The incident lasts for this long after the last one was seen inside.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Who was inside and is not seen is still counted for this long.
-const HOLD: Duration = Duration::from_secs(1);
 /// Who was lost inside may be found again as another track.
 const KEEP: Duration = Duration::from_secs(3);
 const REACH: Reach = Reach { at_once: 0.7, per_second: 0.5 };
@@ -105,6 +103,7 @@ impl Operator for DetectIntrusion {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let Settings { site, zone, classes, hours, after } = &self.settings;
         let (at, aspect) = (observation.at, observation.picture.aspect());
+        self.episodes.advance(at, findings);
         let applies = hours.applies(observation.local);
         if !applies {
             self.episodes.end(*site, at, findings);
@@ -139,7 +138,9 @@ impl Operator for DetectIntrusion {
         self.episodes.settle(at, findings);
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.visits.clear();
@@ -153,8 +154,9 @@ impl DetectIntrusion {
         let mut inside = 0u8;
         let mut longest: Option<(MediaTime, &Visit)> = None;
         for visit in self.visits.states() {
-            let Some(since) =
-                visit.since.filter(|since| at.since(visit.last) <= HOLD && visit.last.since(*since) >= after)
+            let Some(since) = visit
+                .since
+                .filter(|since| is_fresh(at, Some(visit.last), HOLD) && visit.last.since(*since) >= after)
             else {
                 continue;
             };

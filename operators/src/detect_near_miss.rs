@@ -15,7 +15,7 @@ use kerbside_core::tree::Reader;
 use crate::course::Course;
 use crate::episodes::{Episodes, Rules, Word};
 use crate::options;
-use crate::seen::{foot_in_picture, is_cut, is_gap};
+use crate::seen::{MAX_STEP, foot_in_picture, is_cut, is_gap};
 use crate::trail::{MEMORY, Passing, Point, Trail, passing};
 
 /// The row of the operator table.
@@ -92,6 +92,8 @@ struct DetectNearMiss {
     meetings: Vec<Meeting>,
     next: u32,
     episodes: Episodes<u32>,
+    /// The last frame that could be trusted.
+    last: MediaTime,
 }
 
 /// Where one track has been of late.
@@ -143,6 +145,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         meetings: Vec::with_capacity(MEETINGS),
         next: 0,
         episodes: Episodes::new(rules),
+        last: MediaTime::ZERO,
     };
     useful.then(|| Configured::counting(operator, Vec::new()).reporting([(kind, site)]))
 }
@@ -168,9 +171,11 @@ impl Operator for DetectNearMiss {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let at = observation.at;
         if is_gap(observation) {
-            self.paths.clear();
+            self.interrupt(findings);
         }
+        self.episodes.advance(at, findings);
         if observation.trusted {
+            self.last = at;
             self.paths.retain(|path| at.since(path.seen) <= MEMORY);
             self.paths.iter_mut().for_each(|path| path.fresh = false);
             for track in observation.tracks.iter().filter(|track| track.detected) {
@@ -183,19 +188,30 @@ impl Operator for DetectNearMiss {
         self.meetings.retain(|meeting| at.since(meeting.met) <= FORGOTTEN_AFTER);
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        if upto.since(self.last) > MAX_STEP {
+            self.interrupt(findings);
+        }
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
-        if let Some(last) = self.meetings.iter().map(|meeting| meeting.met).max() {
-            self.report(last.max(self.episodes.now()), Duration::ZERO, findings);
-        }
-        self.paths.clear();
+        self.interrupt(findings);
         self.meetings.clear();
         self.episodes.finish(findings);
     }
 }
 
 impl DetectNearMiss {
+    /// Nobody knows what comes next: the meetings until now came no nearer, and are told as of the last frame.
+    /// They stay known, so that the same two are not told twice.
+    fn interrupt(&mut self, findings: &mut Findings) {
+        self.paths.clear();
+        if self.meetings.iter().any(|meeting| !meeting.told) {
+            self.report(self.last.max(self.episodes.now()), Duration::ZERO, findings);
+        }
+    }
+
     /// Adds this frame's place to the track's path.
     fn extend(&mut self, at: MediaTime, track: &Track) {
         let of_interest = is_vehicle(track.class) || is_exposed(track.class);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Finding, FindingKind, Findings};
-use kerbside_core::geometry::{BoxInImage, PointInImage, Polygon, SiteId};
+use kerbside_core::geometry::{BoxInImage, Polygon, SiteId};
 use kerbside_core::incident::{Incident, IncidentKind, IncidentUnit, Phase};
 use kerbside_core::observation::{Observation, SCENE_COLUMNS, SCENE_ROWS, Standing, Track};
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
@@ -12,6 +12,7 @@ use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
 use crate::options;
+use crate::seen::{MAX_STEP, foot_in_picture, is_gap};
 
 /// The row of the operator table.
 pub const SPEC: OperatorSpec = OperatorSpec {
@@ -92,18 +93,15 @@ struct DetectObjectLeft {
     visited: [[Option<MediaTime>; SCENE_COLUMNS]; SCENE_ROWS],
     next_number: u32,
     last: MediaTime,
+    /// When the picture was last back after nobody had seen anything: nothing was alone before.
+    resumed: MediaTime,
 }
 
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
     let zone = options::zone(reader, surroundings);
-    let after = match reader.optional("after") {
-        Some(field) => field.duration(Duration::from_secs(10)..=Duration::from_secs(1200)),
-        None => Some(DEFAULT_AFTER),
-    };
-    let size = |key, range, default| match reader.optional(key) {
-        Some(field) => field.number(range, "picture heights"),
-        None => Some(default),
-    };
+    let range = Duration::from_secs(10)..=Duration::from_secs(1200);
+    let after = options::duration_or(reader, "after", range, DEFAULT_AFTER);
+    let size = |key, range, default| options::number_or(reader, key, range, "picture heights", default);
     let least_size = size("least_size", 0.01..=0.5, DEFAULT_LEAST_SIZE);
     let largest_size = size("largest_size", 0.02..=1.0, DEFAULT_LARGEST_SIZE);
     reader.finish();
@@ -115,6 +113,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         visited: [[None; SCENE_COLUMNS]; SCENE_ROWS],
         next_number: 0,
         last: MediaTime::ZERO,
+        resumed: MediaTime::ZERO,
     };
     Some(Configured::counting(operator, Vec::new()).reporting([(IncidentKind::ObjectLeft, site)]))
 }
@@ -124,14 +123,19 @@ impl Operator for DetectObjectLeft {
         let at = observation.at;
         let passed = at.since(self.last);
         self.last = at;
-        if !observation.trusted {
-            // Nothing is gone only because it could not be seen, and nobody was alone meanwhile.
-            for thing in self.things.iter_mut().flatten() {
-                thing.seen = thing.seen + passed;
-                if thing.left.is_none() {
-                    thing.accompanied = thing.accompanied.map(|_| at);
-                }
+        if is_gap(observation) {
+            // Nothing was alone while nobody saw it.
+            self.resumed = at;
+            for thing in self.things.iter_mut().flatten().filter(|thing| thing.left.is_none()) {
+                thing.accompanied = thing.accompanied.map(|_| at);
             }
+        }
+        if !observation.trusted && passed <= MAX_STEP {
+            // Nothing is gone only because the picture of a camera that goes on could not be trusted.
+            self.things.iter_mut().flatten().for_each(|thing| thing.seen = thing.seen + passed);
+        }
+        self.forget(at, findings);
+        if !observation.trusted {
             return;
         }
         for track in observation.tracks.iter().filter(|track| track.class == Class::Person) {
@@ -142,11 +146,6 @@ impl Operator for DetectObjectLeft {
         }
         for place in 0..THINGS {
             let Some(mut thing) = self.things[place] else { continue };
-            if at.since(thing.seen) > GONE_AFTER {
-                self.things[place] = None;
-                self.end(&thing, at, findings);
-                continue;
-            }
             if observation.tracks.iter().any(|track| stands_at(track, &thing.box_in_image)) {
                 let since = *thing.covered_since.get_or_insert(at);
                 if at.since(since) >= STAYS {
@@ -166,7 +165,9 @@ impl Operator for DetectObjectLeft {
         }
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.forget(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         for place in 0..THINGS {
@@ -178,6 +179,19 @@ impl Operator for DetectObjectLeft {
 }
 
 impl DetectObjectLeft {
+    /// Ends what has not been seen for too long by `now`, as of when that was so.
+    fn forget(&mut self, now: MediaTime, findings: &mut Findings) {
+        let gone = |thing: &Thing| now.since(thing.seen) > GONE_AFTER;
+        while let Some(place) = (0..THINGS)
+            .filter(|place| self.things[*place].as_ref().is_some_and(gone))
+            .min_by_key(|place| self.things[*place].map(|thing| thing.seen))
+        {
+            if let Some(thing) = self.things[place].take() {
+                self.end(&thing, thing.seen + GONE_AFTER, findings);
+            }
+        }
+    }
+
     fn visit(&mut self, by: &BoxInImage, at: MediaTime) {
         let (rows, columns) = cells(by);
         for row in &mut self.visited[rows] {
@@ -200,10 +214,11 @@ impl DetectObjectLeft {
         }
         let size = (place.width() * observation.picture.aspect() * place.height()).sqrt();
         let fits = (self.settings.least_size..=self.settings.largest_size).contains(&size);
-        if !fits || !self.settings.zone.contains(foot(&place)) {
+        if !fits || !self.settings.zone.contains(foot_in_picture(&place)) {
             return;
         }
         let accompanied = self.visited(&place).filter(|last| *last + BROUGHT_WITHIN >= standing.since);
+        let accompanied = accompanied.map(|last| last.max(self.resumed));
         if let Some(free) = self.things.iter_mut().find(|thing| thing.is_none()) {
             *free = Some(Thing {
                 box_in_image: place,
@@ -237,12 +252,6 @@ impl DetectObjectLeft {
         let site = self.settings.site;
         Finding { at, site, class: None, track: None, kind: FindingKind::Incident(incident) }
     }
-}
-
-/// Where it stands: a point on the picture's lower edge is in the zones that reach to it.
-fn foot(place: &BoxInImage) -> PointInImage {
-    let foot = place.foot();
-    PointInImage { x: foot.x, y: foot.y.min(1.0 - 1e-4) }
 }
 
 /// The rows and columns of the cells that a box touches, and one more on each side: who puts something down stands

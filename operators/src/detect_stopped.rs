@@ -24,11 +24,7 @@ pub const SPEC: OperatorSpec = OperatorSpec {
     manual: include_str!("detect_stopped.md"),
     options: &[
         OptionDoc { name: "zone", takes: "name of a zone, required", meaning: "Which zone." },
-        OptionDoc {
-            name: "classes",
-            takes: "a list of classes; default: motorcycle, car, bus and truck, as far as the camera looks for them",
-            meaning: "Which vehicles.",
-        },
+        options::SITUATION_CLASSES,
         OptionDoc {
             name: "after",
             takes: "a time from 5s to 1h; default 10s",
@@ -122,6 +118,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
 impl Operator for DetectStopped {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let (at, aspect) = (observation.at, observation.picture.aspect());
+        self.episodes.advance(at, findings);
         if is_gap(observation) {
             self.vehicles.clear();
         }
@@ -160,7 +157,9 @@ impl Operator for DetectStopped {
         });
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.vehicles.clear();

@@ -10,6 +10,7 @@ use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Rol
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
+use crate::options;
 use crate::stillness::Stillness;
 use crate::view::View;
 
@@ -72,6 +73,8 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 const FADED_AFTER: Duration = Duration::from_secs(6);
 /// How long the picture must be well before an incident ends.
 const WELL_FOR: Duration = Duration::from_secs(3);
+/// When there has been no frame for this long, nobody knows what is wrong: incidents end.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 /// The share of dark pixels, and the contrast, at which a picture is too dark; and at which it is no longer.
 const DARK: (f32, f32) = (0.97, 6.0);
 const DARK_NO_MORE: (f32, f32) = (0.93, 8.0);
@@ -170,14 +173,10 @@ fn configure(reader: &Reader<'_>, _surroundings: Surroundings<'_>) -> Option<Con
             (!items.is_empty()).then_some(reported)
         }),
     };
-    let span = |key, least, most, default| match reader.optional(key) {
-        Some(field) => field.duration(Duration::from_secs(least)..=Duration::from_secs(most)),
-        None => Some(default),
+    let span = |key, least, most, default| {
+        options::duration_or(reader, key, Duration::from_secs(least)..=Duration::from_secs(most), default)
     };
-    let share = |key, range, unit, default| match reader.optional(key) {
-        Some(field) => field.number(range, unit),
-        None => Some(default),
-    };
+    let share = |key, range, unit, default| options::number_or(reader, key, range, unit, default);
     let after = span("after", 1, 60, DEFAULT_AFTER);
     let lost_share = share("lost_share", 0.5..=1.0, "the picture's structured regions", DEFAULT_LOST_SHARE);
     let sharpness_left = share("sharpness_left", 0.1..=0.9, "what is usual", DEFAULT_SHARPNESS_LEFT);
@@ -214,6 +213,7 @@ fn configure(reader: &Reader<'_>, _surroundings: Surroundings<'_>) -> Option<Con
 impl Operator for DetectTamper {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let (at, scene) = (observation.at, observation.scene);
+        self.advance(at, findings);
         self.last = at;
         if observation.step.is_zero() {
             (self.bad_since, self.wrong, self.well_since) = (None, None, None);
@@ -233,7 +233,13 @@ impl Operator for DetectTamper {
         }
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        if upto.since(self.last) > SILENT_FOR {
+            for wrong in Wrong::ALL {
+                self.end(wrong, self.last + SILENT_FOR, findings);
+            }
+        }
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         for wrong in Wrong::ALL {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Findings, Measure};
-use kerbside_core::geometry::SiteId;
+use kerbside_core::geometry::{Geometry, Line, PointInImage, Shape, SiteId};
 use kerbside_core::incident::{Incident, IncidentKind, IncidentUnit, Phase, Reason};
 use kerbside_core::observation::Observation;
 use kerbside_core::operator::{
@@ -13,6 +13,7 @@ use kerbside_core::operator::{
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_core::tree::Reader;
 
+use crate::normal_motion::memory::Fingerprint;
 use crate::options;
 use crate::seasonal::{SeasonalBaseline, SeasonalSettings};
 
@@ -62,7 +63,7 @@ const LEAST_SPEEDS: f64 = 5.0;
 /// What is unusual lasts until so much time has passed without more of it.
 const CALM: Duration = Duration::from_secs(3600);
 /// The version of what is remembered.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What of a site is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,8 @@ struct Step {
 
 struct DetectUnusualFlow {
     site: SiteId,
+    /// The site's name and shape, whatever its place in the list of sites.
+    place: Fingerprint,
     every: Duration,
     /// From which score on a step is unusual.
     threshold: f64,
@@ -135,10 +138,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         }),
         None => Some(DEFAULT_STEP),
     };
-    let threshold = match reader.optional("threshold") {
-        Some(field) => field.number(0.3..=0.95, ""),
-        None => Some(DEFAULT_THRESHOLD),
-    };
+    let threshold = options::number_or(reader, "threshold", 0.3..=0.95, "", DEFAULT_THRESHOLD);
     reader.finish();
     let (site, measures, classes, every, threshold) = (site?, measures?, classes?, every?, threshold?);
     let mut series = Vec::new();
@@ -157,9 +157,24 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         }
     }
     let cells = classes.iter().map(|class| Cell::new(site, Measure::FlowScore, Some(*class))).collect();
-    let operator = DetectUnusualFlow { site, every, threshold, series, incidents: 0 };
+    let place = place(surroundings.geometry, site);
+    let operator = DetectUnusualFlow { site, place, every, threshold, series, incidents: 0 };
     let configured = Configured::counting(operator, cells).reporting([(IncidentKind::SceneAnomaly, site)]);
     Some(Configured { watches, ..configured.in_role(Role::Bins) })
+}
+
+/// What tells the site from every other: a line that was moved is another one.
+fn place(geometry: &Geometry, site: SiteId) -> Fingerprint {
+    let name = geometry.name(site).unwrap_or_default();
+    let named = Fingerprint::new().add(name.as_bytes()).add(&[0]);
+    let point = |print: Fingerprint, point: &PointInImage| {
+        print.add(&point.x.to_bits().to_le_bytes()).add(&point.y.to_bits().to_le_bytes())
+    };
+    match geometry.sites.get(usize::from(site.0)).map(|site| &site.shape) {
+        Some(Shape::Line(Line { from, to })) => [from, to].into_iter().fold(named.add(&[1]), point),
+        Some(Shape::Zone(zone)) => zone.corners.iter().fold(named.add(&[2]), point),
+        None => named,
+    }
 }
 
 fn measures(reader: &Reader<'_>) -> Option<Vec<Watched>> {
@@ -191,7 +206,15 @@ fn measures(reader: &Reader<'_>) -> Option<Vec<Watched>> {
 impl Operator for DetectUnusualFlow {
     fn observe(&mut self, _observation: &Observation<'_>, _findings: &mut Findings) {}
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        let now = WallTime::from_unix_nanos(upto.as_nanos());
+        for series in &mut self.series {
+            // After as much time as ends it, the step at whose end that is shall speak first.
+            if let Some((_, _, last)) = series.open.filter(|(_, _, last)| now.since(*last) > CALM) {
+                series.close(self.site, last + CALM, findings);
+            }
+        }
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         for series in &mut self.series {
@@ -203,7 +226,7 @@ impl Operator for DetectUnusualFlow {
     }
 
     fn observe_bin(&mut self, bin: &ClosedBin, findings: &mut Findings) {
-        let Self { site, every, threshold, series, incidents } = self;
+        let Self { site, every, threshold, series, incidents, .. } = self;
         let mut told = Told { site: *site, threshold: *threshold, incidents, findings };
         let of_bin = |series: &&mut Series| {
             bin.cell.site == *site
@@ -214,7 +237,7 @@ impl Operator for DetectUnusualFlow {
         let from = bin.from.bin_start(*every);
         if from != series.step.from && series.step.secs > 0.0 {
             // The step before never came to its end: the node was off, or the clock jumped.
-            series.judge(series.step.from + *every, &mut told);
+            series.judge(series.step.from + *every, *every, &mut told);
         }
         if series.step.secs == 0.0 {
             let into = bin.from.since(from).as_secs() as i64;
@@ -223,7 +246,7 @@ impl Operator for DetectUnusualFlow {
         series.join(bin);
         let last_bucket = bin.cell.bucket == *series.measure.buckets().end();
         if last_bucket && bin.to >= from + *every {
-            series.judge(bin.to, &mut told);
+            series.judge(bin.to, *every, &mut told);
         }
     }
 
@@ -265,10 +288,10 @@ impl Operator for DetectUnusualFlow {
 }
 
 impl DetectUnusualFlow {
-    /// What the learned numbers depend on: which series there are, and how long a step is.
+    /// What the learned numbers depend on: where, which series there are, and how long a step is.
     fn fingerprint(&self) -> Vec<u8> {
         let mut bytes = (self.every.as_secs() as u32).to_le_bytes().to_vec();
-        bytes.extend(self.site.0.to_le_bytes());
+        bytes.extend(self.place.value().to_le_bytes());
         bytes.push(self.series.len() as u8);
         bytes.extend(self.series.iter().flat_map(|it| [it.measure as u8, it.class as u8, it.direction as u8]));
         bytes
@@ -300,12 +323,13 @@ impl Series {
         }
     }
 
-    /// The step has ended: judges its number and learns from it.
-    fn judge(&mut self, end: WallTime, told: &mut Told<'_>) {
+    /// The step of length `every` has ended: judges its number and learns from it. Where bins are missing, nothing
+    /// was seen.
+    fn judge(&mut self, end: WallTime, every: Duration, told: &mut Told<'_>) {
         let Told { site, threshold, incidents, findings } = told;
         let site = *site;
         let Step { at, sum, weight, covered_secs, secs, .. } = std::mem::take(&mut self.step);
-        let coverage = covered_secs / secs.max(1.0);
+        let coverage = covered_secs / secs.max(every.as_secs_f64());
         let value = match self.measure {
             Measure::PresenceMean => sum / weight.max(1.0),
             Measure::SpeedHist if weight < LEAST_SPEEDS => return self.calm(site, end, findings),

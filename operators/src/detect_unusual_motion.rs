@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::Findings;
-use kerbside_core::geometry::{BoxInImage, PointInImage, Polygon, SiteId};
+use kerbside_core::geometry::{PointInImage, Polygon, SiteId};
 use kerbside_core::ground::Ground;
 use kerbside_core::incident::{IncidentKind, IncidentUnit, Reason};
 use kerbside_core::observation::{Observation, Track, TrackId};
@@ -20,6 +20,7 @@ use crate::normal_motion::walk::{Step, Walk};
 use crate::normal_motion::{Grid, Group, REASONS};
 use crate::options;
 use crate::per_track::PerTrack;
+use crate::seen::is_cut_anywhere;
 
 /// The row of the operator table.
 pub const SPEC: OperatorSpec = OperatorSpec {
@@ -87,8 +88,6 @@ const APART: Duration = Duration::from_millis(300);
 const REACH: f64 = 2.0;
 /// Slower than this nobody moves on the street. Metres per second.
 const SLOWEST_MPS: f64 = 0.3;
-/// A box this near to the picture's edge is cut off by it: its foot and its height are not the object's.
-const EDGE: f32 = 0.005;
 
 struct Settings {
     site: SiteId,
@@ -132,8 +131,12 @@ impl Verdict {
         if let (Some(score), Some(_)) = (self.group, scores[0]) {
             return Some((Reason::Place, score, self.confidence_of_group));
         }
-        let excess =
-            |(reason, line): (usize, &f64)| scores[reason].map(|score| (reason, score, score - ease * line));
+        let excess = |(reason, line): (usize, &f64)| {
+            // Standing about, or running, is nobody's business.
+            let of_people = matches!(REASONS[reason], Reason::Place | Reason::Direction);
+            let counts = of_people || walk.group() != Group::People;
+            scores[reason].filter(|_| counts).map(|score| (reason, score, score - ease * line))
+        };
         let worst = self.line.scores.iter().enumerate().filter_map(excess).max_by(|a, b| a.2.total_cmp(&b.2));
         let (reason, score, excess) = worst?;
         (excess > 0.0).then_some((REASONS[reason], score, self.line.confidence))
@@ -146,17 +149,11 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         None => Some((SiteId::PICTURE, None)),
     };
     let classes = options::classes(reader, surroundings);
-    let duration = |key, least: Duration, most: Duration, default| match reader.optional(key) {
-        Some(field) => field.duration(least..=most),
-        None => Some(default),
-    };
+    let duration = |key, least, most, default| options::duration_or(reader, key, least..=most, default);
     let after = duration("after", Duration::from_millis(200), Duration::from_secs(60), DEFAULT_AFTER);
     let learn_for = duration("learn_for", Duration::from_secs(600), 60 * DAY, DEFAULT_LEARN_FOR);
     let half_life = duration("half_life", Duration::from_secs(3600), 365 * DAY, DEFAULT_HALF_LIFE);
-    let rarity = match reader.optional("rarity") {
-        Some(field) => field.number(100.0..=1e6, "tracks"),
-        None => Some(DEFAULT_RARITY),
-    };
+    let rarity = options::number_or(reader, "rarity", 100.0..=1e6, "tracks", DEFAULT_RARITY);
     let grid = grid(reader);
     reader.finish();
     let (site, zone) = zone?;
@@ -217,7 +214,7 @@ impl Settings {
     /// not on the street.
     fn step(&self, observation: &Observation<'_>, track: &Track) -> Option<Step> {
         let shown = &track.box_in_image;
-        if !track.detected || !self.classes.contains(&track.class) || cut_off(shown) {
+        if !track.detected || !self.classes.contains(&track.class) || is_cut_anywhere(shown) {
             return None;
         }
         let on_ground = match &self.ground {
@@ -232,11 +229,6 @@ impl Settings {
             on_ground,
         })
     }
-}
-
-fn cut_off(shown: &BoxInImage) -> bool {
-    let inside = EDGE..=1.0 - EDGE;
-    [shown.left, shown.top, shown.right, shown.bottom].iter().any(|side| !inside.contains(side))
 }
 
 impl DetectUnusualMotion {
@@ -304,6 +296,7 @@ impl DetectUnusualMotion {
 impl Operator for DetectUnusualMotion {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let at = observation.at;
+        self.episodes.advance(at, findings);
         if !observation.trusted {
             self.learn_ended(&[]);
             self.walks.clear();
@@ -330,7 +323,8 @@ impl Operator for DetectUnusualMotion {
                 episodes.hand_over(before, track.id);
                 unusual.retain(|(id, _)| *id != before);
             }
-            let kmh = walk.speed_kmh().filter(|_| matches!(reason, Reason::TooFast | Reason::TooSlow));
+            let is_speed = matches!(reason, Reason::TooFast | Reason::TooSlow);
+            let kmh = walk.speed_kmh().filter(|_| is_speed && !track.class.is_personal());
             let word = Word {
                 site: settings.site,
                 class: Some(track.class),
@@ -351,7 +345,9 @@ impl Operator for DetectUnusualMotion {
         unusual.retain(|(id, _)| episodes.is_open(*id));
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.learn_ended(&[]);

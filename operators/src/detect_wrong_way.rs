@@ -42,11 +42,7 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "forward or backward; required with a line, default forward with a zone",
             meaning: "The allowed direction: over the line, or along it.",
         },
-        OptionDoc {
-            name: "classes",
-            takes: "a list of classes; default: motorcycle, car, bus and truck, as far as the camera looks for them",
-            meaning: "What is watched.",
-        },
+        options::SITUATION_CLASSES,
         OptionDoc {
             name: "min_distance",
             takes: "1 to 100 metres, default 5, where the camera's ground is known; else 0.5 to 20 box heights, default 1",
@@ -214,6 +210,7 @@ impl Way {
 impl Operator for DetectWrongWay {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let at = observation.at;
+        self.episodes.advance(at, findings);
         if is_gap(observation) {
             self.drives.clear();
         }
@@ -243,7 +240,9 @@ impl Operator for DetectWrongWay {
         self.episodes.settle(at, findings);
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.episodes.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
         self.drives.clear();

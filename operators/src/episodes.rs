@@ -110,7 +110,7 @@ impl<K: Copy + PartialEq> Episodes<K> {
 
     /// The condition holds for `key` at `at`, which never decreases. Whether an incident lasts now.
     pub(crate) fn holds(&mut self, key: K, at: MediaTime, word: Word, findings: &mut Findings) -> bool {
-        self.now = at;
+        self.advance(at, findings);
         let rules = self.rules;
         let place = self.list.iter().position(|episode| episode.key == key);
         let place = place.unwrap_or_else(|| {
@@ -119,12 +119,7 @@ impl<K: Copy + PartialEq> Episodes<K> {
         });
         let episode = &mut self.list[place];
         let absent = at.since(episode.held_last);
-        if episode.open.is_some() && absent > rules.patience {
-            // Nobody settled in between: it ended, and this is another one.
-            say(rules.kind, episode, Phase::End, at, findings);
-            episode.open = None;
-            episode.held_since = at;
-        } else if episode.open.is_none() && absent > rules.gap {
+        if episode.open.is_none() && absent > rules.gap {
             episode.held_since = at;
         }
         (episode.held_last, episode.word) = (at, word);
@@ -146,9 +141,25 @@ impl<K: Copy + PartialEq> Episodes<K> {
         episode.open.is_some()
     }
 
+    /// Time has come to `upto`, and nobody has said anything since: what was absent for longer than the patience
+    /// ended when the patience did, however late somebody asks. To be called before anything of a frame is told, so
+    /// that findings stay in order; names no frame, so that it may be called at any time.
+    pub(crate) fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        let Rules { kind, patience, .. } = self.rules;
+        let overdue = |episode: &Episode<K>| episode.open.is_some() && upto.since(episode.held_last) > patience;
+        while let Some(place) = (0..self.list.len())
+            .filter(|place| overdue(&self.list[*place]))
+            .min_by_key(|place| self.list[*place].held_last)
+        {
+            let episode = self.list.remove(place);
+            say(kind, &episode, Phase::End, episode.held_last + patience, findings);
+        }
+        self.now = self.now.max(upto);
+    }
+
     /// Every condition of this moment has been named: what was absent for too long ends here.
     pub(crate) fn settle(&mut self, at: MediaTime, findings: &mut Findings) {
-        self.now = at;
+        self.advance(at, findings);
         let Rules { kind, gap, patience, .. } = self.rules;
         self.list.retain(|episode| {
             let absent = at.since(episode.held_last);
@@ -165,7 +176,7 @@ impl<K: Copy + PartialEq> Episodes<K> {
 
     /// The situation of `key` is known to be over.
     pub(crate) fn end(&mut self, key: K, at: MediaTime, findings: &mut Findings) {
-        self.now = at;
+        self.advance(at, findings);
         let kind = self.rules.kind;
         self.list.retain(|episode| {
             if episode.key == key && episode.open.is_some() {
@@ -186,7 +197,6 @@ impl<K: Copy + PartialEq> Episodes<K> {
     }
 
     /// What held for `from` goes on as `to`, unless an incident of `to` lasts already.
-    #[allow(dead_code, reason = "for operators whose keys are tracks")]
     pub(crate) fn hand_over(&mut self, from: K, to: K) {
         if from != to && !self.is_open(to) && self.list.iter().any(|episode| episode.key == from) {
             self.list.retain(|episode| episode.key != to);
@@ -312,6 +322,29 @@ mod tests {
         episodes.end('b', at(21_000), &mut findings);
         episodes.finish(&mut findings);
         assert_eq!(told(&findings), [(2, Phase::Begin, 0, 1), (21, Phase::End, 0, 1)]);
+    }
+
+    #[test]
+    fn what_lasts_ends_with_its_patience_however_late_the_next_word() {
+        let at = |secs: u64| MediaTime::from_millis(1000 * secs);
+        type Resume = fn(&mut Episodes<char>, MediaTime, &mut Findings);
+        let resumes: [Resume; 4] = [
+            |episodes, at, findings| episodes.settle(at, findings),
+            |episodes, at, findings| episodes.advance(at, findings),
+            |episodes, at, findings| episodes.end('a', at, findings),
+            |episodes, at, findings| assert!(!episodes.holds('a', at, word(1), findings)),
+        ];
+        for resume in resumes {
+            let (mut episodes, mut findings) = (Episodes::new(RULES), Findings::new());
+            for secs in 0..=3 {
+                episodes.holds('a', at(secs), word(1), &mut findings);
+                episodes.settle(at(secs), &mut findings);
+                episodes.advance(at(secs), &mut findings);
+            }
+            resume(&mut episodes, at(7200), &mut findings);
+            episodes.finish(&mut findings);
+            assert_eq!(told(&findings), [(2, Phase::Begin, 0, 1), (8, Phase::End, 0, 1)]);
+        }
     }
 
     proptest! {

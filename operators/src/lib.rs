@@ -28,6 +28,7 @@ pub mod measure_speed;
 pub mod seasonal;
 pub mod tracker;
 
+mod classes;
 mod course;
 mod crossing;
 mod episodes;

@@ -90,9 +90,8 @@ struct Unseen {
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
     let zone = options::zone(reader, surroundings);
     let classes = options::classes(reader, surroundings);
-    let span = |key, least: u64, default| match reader.optional(key) {
-        Some(field) => field.duration(Duration::from_secs(least)..=Duration::from_secs(300)),
-        None => Some(default),
+    let span = |key, least, default| {
+        options::duration_or(reader, key, Duration::from_secs(least)..=Duration::from_secs(300), default)
     };
     // A single missed frame must not end a visit.
     let (grace, min_stay) = (span("grace", 1, DEFAULT_GRACE), span("min_stay", 0, DEFAULT_MIN_STAY));

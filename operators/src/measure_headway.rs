@@ -62,10 +62,8 @@ struct MeasureHeadway {
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
     let line = options::line(reader, surroundings);
     let classes = options::vehicles(reader, surroundings);
-    let longest = match reader.optional("longest") {
-        Some(field) => field.duration(Duration::from_secs(1)..=Duration::from_secs(3600)),
-        None => Some(DEFAULT_LONGEST),
-    };
+    let range = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let longest = options::duration_or(reader, "longest", range, DEFAULT_LONGEST);
     reader.finish();
     let ((site, line), classes, longest) = (line?, classes?, longest?);
     let watch = CrossingWatch::new(line, DEFAULT_HYSTERESIS as f32);

@@ -12,7 +12,7 @@ use kerbside_core::tree::Reader;
 
 use crate::options;
 use crate::per_track::PerTrack;
-use crate::seen::{foot_in_picture, is_gap};
+use crate::seen::{foot_in_picture, is_fresh, is_gap};
 
 /// The row of the operator table.
 pub const SPEC: OperatorSpec = OperatorSpec {
@@ -70,7 +70,7 @@ impl Operator for MeasureOccupancy {
             if track.detected {
                 *last_detected = Some(observation.at);
             }
-            let fresh = last_detected.is_some_and(|last| observation.at.since(last) <= HOLD);
+            let fresh = is_fresh(observation.at, *last_detected, HOLD);
             if seen
                 && fresh
                 && classes.contains(&track.class)

@@ -6,13 +6,14 @@ use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Finding, FindingKind, Findings, Measure};
 use kerbside_core::geometry::{PointInImage, Polygon, SiteId};
 use kerbside_core::ground::{Ground, PointOnGround};
-use kerbside_core::incident::{Incident, IncidentKind, IncidentUnit, Phase};
+use kerbside_core::incident::{IncidentKind, IncidentUnit};
 use kerbside_core::observation::{Observation, Track};
 use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
 use crate::course::Course;
+use crate::episodes::{Episodes, Rules, Word};
 use crate::options;
 use crate::per_track::PerTrack;
 use crate::seen::is_gap;
@@ -30,7 +31,11 @@ pub const SPEC: OperatorSpec = OperatorSpec {
             takes: "name of a zone, required",
             meaning: "The lanes in which the queue stands.",
         },
-        options::VEHICLE_CLASSES,
+        OptionDoc {
+            name: "classes",
+            takes: "a list of classes other than person and bicycle; default: all of them that the camera looks for",
+            meaning: "Which classes queue.",
+        },
         OptionDoc {
             name: "standing_below",
             takes: "with ground 1 to 30 km/h, default 5; without 0.05 to 2 box heights per second, default 0.25",
@@ -81,7 +86,7 @@ const HELD: Duration = Duration::from_secs(10);
 const DIP: Duration = Duration::from_secs(2);
 /// It ends when the queue is shorter than this share of the limit.
 const RELEASE: f64 = 0.8;
-const UPDATE_EVERY: Duration = Duration::from_secs(10);
+const SPILLBACK: Rules = Rules { kind: IncidentKind::QueueSpillback, after: HELD, gap: DIP, patience: HELD };
 
 struct Settings {
     zone: SiteId,
@@ -111,8 +116,7 @@ struct MeasureQueue {
     vehicles: PerTrack<Vehicle>,
     /// Who stands in the lanes in this frame.
     standing: Vec<Standing>,
-    spillback: Spillback,
-    last: MediaTime,
+    spillback: Episodes<SiteId>,
 }
 
 /// What is known of one track.
@@ -141,28 +145,11 @@ struct Queue {
     metres: f64,
 }
 
-/// The incident, or its absence.
-#[derive(Debug, Default)]
-struct Spillback {
-    /// How many there were.
-    begun: u32,
-    open: Option<Open>,
-    /// Since when the queue has been longer than the limit, while there is no incident.
-    above_since: Option<MediaTime>,
-    /// Since when it has been shorter.
-    below_since: Option<MediaTime>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    told: Incident,
-    told_at: MediaTime,
-}
-
 fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
     let line = options::line(reader, surroundings);
     let zone = options::zone(reader, surroundings);
-    let classes = options::vehicles(reader, surroundings);
+    // The counts are for all classes together and released as those of vehicles.
+    let classes = options::classes_among(reader, surroundings, &options::TRAFFIC, &options::TRAFFIC);
     let standing_below = match (reader.optional("standing_below"), surroundings.ground) {
         (Some(field), Some(_)) => field.number(1.0..=30.0, "km/h"),
         (Some(field), None) => field.number(0.05..=2.0, "box heights per second"),
@@ -217,8 +204,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         settings,
         vehicles: PerTrack::new(),
         standing: Vec::new(),
-        spillback: Spillback::default(),
-        last: MediaTime::ZERO,
+        spillback: Episodes::new(SPILLBACK),
     };
     Some(Configured::counting(operator, cells).reporting(incidents))
 }
@@ -226,10 +212,11 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
 impl Operator for MeasureQueue {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
         let (settings, at) = (&self.settings, observation.at);
-        self.last = at;
+        self.spillback.advance(at, findings);
         self.standing.clear();
         if is_gap(observation) {
             self.vehicles.clear();
+            self.spillback.interrupt();
         }
         if observation.trusted {
             let (aspect, standing) = (observation.picture.aspect(), &mut self.standing);
@@ -257,19 +244,17 @@ impl Operator for MeasureQueue {
                 peak(Measure::QueueReach, queue.metres.round() as u32);
             }
         }
-        if let Some(limit) = settings.limit
-            && let Some(incident) = self.spillback.follow(at, limit, queue)
-        {
-            findings.push(settings.say(at, incident));
+        if let Some(limit) = settings.limit {
+            limit.watch(at, site, queue, &mut self.spillback, findings);
         }
     }
 
-    fn advance(&mut self, _upto: MediaTime, _findings: &mut Findings) {}
+    fn advance(&mut self, upto: MediaTime, findings: &mut Findings) {
+        self.spillback.advance(upto, findings);
+    }
 
     fn finish(&mut self, findings: &mut Findings) {
-        if let Some(incident) = self.spillback.end() {
-            findings.push(self.settings.say(self.last, incident));
-        }
+        self.spillback.finish(findings);
         self.vehicles.clear();
     }
 }
@@ -324,9 +309,37 @@ impl Settings {
         }
         queue
     }
+}
 
-    fn say(&self, at: MediaTime, incident: Incident) -> Finding {
-        Finding { at, site: self.zone, class: None, track: None, kind: FindingKind::Incident(incident) }
+impl Limit {
+    /// Takes in the queue of this moment.
+    fn watch(
+        self,
+        at: MediaTime,
+        site: SiteId,
+        queue: Queue,
+        spillback: &mut Episodes<SiteId>,
+        findings: &mut Findings,
+    ) {
+        let (level, limit, unit) = match self {
+            Self::Vehicles(limit) => (f64::from(queue.vehicles), limit, IncidentUnit::Count),
+            Self::Metres(limit) => (queue.metres, limit, IncidentUnit::Metres),
+        };
+        let word = Word {
+            site,
+            class: None,
+            track: None,
+            // 50 at the limit, 100 at twice as much.
+            severity: (50.0 * level / limit).clamp(0.0, 100.0).round() as u8,
+            confidence: 90,
+            value: level.round() as i32,
+            unit,
+            reason: None,
+        };
+        if level >= if spillback.is_open(site) { RELEASE * limit } else { limit } {
+            spillback.holds(site, at, word, findings);
+        }
+        spillback.settle(at, findings);
     }
 }
 
@@ -365,71 +378,26 @@ fn usual_length(class: Class) -> f64 {
     }
 }
 
-impl Spillback {
-    /// Takes in the queue of this moment; answers what there is to say.
-    fn follow(&mut self, at: MediaTime, limit: Limit, queue: Queue) -> Option<Incident> {
-        let (level, limit, unit) = match limit {
-            Limit::Vehicles(limit) => (f64::from(queue.vehicles), limit, IncidentUnit::Count),
-            Limit::Metres(limit) => (queue.metres, limit, IncidentUnit::Metres),
-        };
-        let value = level.round() as i32;
-        // 50 at the limit, 100 at twice as much.
-        let severity = (50.0 * level / limit).clamp(0.0, 100.0).round() as u8;
-        let shorter = level < if self.open.is_some() { RELEASE * limit } else { limit };
-        if shorter {
-            self.below_since.get_or_insert(at);
-        } else {
-            self.below_since = None;
-        }
-        let below_for = self.below_since.map_or(Duration::ZERO, |since| at.since(since));
-        let Some(open) = &mut self.open else {
-            if below_for > DIP {
-                self.above_since = None;
-            }
-            if shorter || at.since(*self.above_since.get_or_insert(at)) < HELD {
-                return None;
-            }
-            let (kind, number) = (IncidentKind::QueueSpillback, self.begun);
-            let (phase, confidence, reason) = (Phase::Begin, 90, None);
-            let told = Incident { kind, phase, number, since: at, severity, confidence, value, unit, reason };
-            self.begun += 1;
-            self.open = Some(Open { told, told_at: at });
-            return Some(told);
-        };
-        if shorter && below_for >= HELD {
-            return self.end();
-        }
-        if shorter || at.since(open.told_at) < UPDATE_EVERY || open.told.value == value {
-            return None;
-        }
-        open.told = Incident { phase: Phase::Update, value, severity, ..open.told };
-        open.told_at = at;
-        Some(open.told)
-    }
-
-    fn end(&mut self) -> Option<Incident> {
-        let open = self.open.take()?;
-        (self.above_since, self.below_since) = (None, None);
-        Some(Incident { phase: Phase::End, ..open.told })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kerbside_core::incident::Phase;
 
     /// The phases that a queue of so many vehicles until each of these seconds leads to, and when.
     fn phases(levels: &[(u32, u64)]) -> Vec<(Phase, u64, i32)> {
-        let mut spillback = Spillback::default();
-        let mut told = Vec::new();
+        let (mut spillback, mut findings) = (Episodes::new(SPILLBACK), Findings::new());
         let end = levels.last().map_or(0, |(_, until)| *until);
         for millis in (0..1000 * end).step_by(100) {
             let (vehicles, _) = *levels.iter().find(|(_, until)| millis < 1000 * until).unwrap();
             let queue = Queue { vehicles, metres: 0.0 };
-            let incident = spillback.follow(MediaTime::from_millis(millis), Limit::Vehicles(5.0), queue);
-            told.extend(incident.map(|it| (it.phase, millis / 1000, it.value)));
+            let at = MediaTime::from_millis(millis);
+            Limit::Vehicles(5.0).watch(at, SiteId(0), queue, &mut spillback, &mut findings);
         }
-        told
+        let told = |finding: &Finding| match finding.kind {
+            FindingKind::Incident(it) => (it.phase, finding.at.as_nanos() / 1_000_000_000, it.value),
+            other => panic!("{other:?}"),
+        };
+        findings.as_slice().iter().map(told).collect()
     }
 
     #[test]
@@ -443,7 +411,7 @@ mod tests {
             ("a longer one", &[(6, 5), (4, 8), (6, 17), (0, 40)], &[]),
             ("a little shorter for long", &[(5, 12), (4, 60)], &[(Begin, 10, 5), (Update, 20, 4)]),
             ("much shorter for a while", &[(5, 12), (1, 20), (5, 40)], &[(Begin, 10, 5)]),
-            ("over, and again", &[(5, 12), (1, 23), (7, 60)], &[(Begin, 10, 5), (End, 22, 5), (Begin, 33, 7)]),
+            ("over, and again", &[(5, 12), (1, 23), (7, 60)], &[(Begin, 10, 5), (End, 21, 5), (Begin, 33, 7)]),
         ];
         for (name, levels, expected) in cases {
             assert_eq!(phases(levels), expected, "{name}");

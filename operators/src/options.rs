@@ -27,8 +27,20 @@ pub(crate) const VEHICLE_CLASSES: OptionDoc = OptionDoc {
     meaning: "Which classes are measured.",
 };
 
-/// What counts as motor traffic.
+/// What situations of vehicles are about. Not [`Class::Other`]: nobody knows what that is, and an alarm needs
+/// something known.
 pub(crate) const VEHICLES: [Class; 4] = [Class::Motorcycle, Class::Car, Class::Bus, Class::Truck];
+
+/// What counts as traffic: everything that is not a person's own count. [`Class::Other`] takes its place on the
+/// street like the rest.
+pub(crate) const TRAFFIC: [Class; 5] = [Class::Motorcycle, Class::Car, Class::Bus, Class::Truck, Class::Other];
+
+/// The manual's row for `classes` of an operator for situations of vehicles.
+pub(crate) const SITUATION_CLASSES: OptionDoc = OptionDoc {
+    name: "classes",
+    takes: "a list of classes; default: motorcycle, car, bus and truck, as far as the camera looks for them",
+    meaning: "Which classes are watched.",
+};
 
 /// The required key `line`.
 pub(crate) fn line(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<(SiteId, Line)> {
@@ -109,9 +121,7 @@ pub(crate) fn classes(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Op
 
 /// The key `classes` of an operator for vehicles: where it is missing, the camera's vehicles.
 pub(crate) fn vehicles(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Vec<Class>> {
-    let vehicles = Class::ALL.map(|class| (!class.is_personal()).then_some(class));
-    let vehicles: Vec<Class> = vehicles.into_iter().flatten().collect();
-    classes_among(reader, surroundings, &Class::ALL, &vehicles)
+    classes_among(reader, surroundings, &Class::ALL, &TRAFFIC)
 }
 
 /// The key `classes` of an operator that is about some classes only: of those that the camera looks for
@@ -198,4 +208,16 @@ pub(crate) fn number_or(
 
 fn known(what: &str, given: &str, names: &[&str]) -> String {
     if names.is_empty() { format!("the camera's geometry has no {what}") } else { allowed_words(given, names) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traffic_is_what_is_not_personal() {
+        for class in Class::ALL {
+            assert_eq!(TRAFFIC.contains(&class), !class.is_personal(), "{class:?}");
+        }
+    }
 }

@@ -15,6 +15,8 @@ use kerbside_core::geometry::BoxInImage;
 use kerbside_core::observation::{Observation, Track, TrackId};
 use kerbside_core::time::MediaTime;
 
+use crate::classes::may_confuse;
+
 /// How far from where an object was last seen or predicted its next track may begin, in heights of its box.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reach {
@@ -120,7 +122,7 @@ impl<T: Copy + Default> PerObject<T> {
         self.objects
             .iter()
             .enumerate()
-            .filter(|(_, object)| !object.detected && alike(object.class, track.class))
+            .filter(|(_, object)| !object.detected && may_confuse(object.class, track.class))
             .map(|(place, object)| (place, object, distance(object)))
             .filter(|(_, object, distance)| {
                 let secs = at.since(object.seen).as_secs_f32();
@@ -129,13 +131,6 @@ impl<T: Copy + Default> PerObject<T> {
             .min_by(|(_, _, a), (_, _, b)| a.total_cmp(b))
             .map(|(place, ..)| place)
     }
-}
-
-/// Whether detectors take the one for the other.
-fn alike(a: Class, b: Class) -> bool {
-    let motor = |class| matches!(class, Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other);
-    let cycle = |class| matches!(class, Class::Bicycle | Class::Motorcycle);
-    a == b || (motor(a) && motor(b)) || (cycle(a) && cycle(b))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ detect_wrong_way: {line: line, allowed: forward, min_distance: 1}
 measure_dwell: {zone: zone, grace: 1s}
 measure_headway: {line: line, classes: [person]}
 measure_occupancy: {zone: zone}
-measure_queue: {line: line, zone: zone, classes: [person], standing_below: 30, gap: 50, spillback_at: 5}
+measure_queue: {line: line, zone: zone, classes: [car], standing_below: 30, gap: 50, spillback_at: 5}
 measure_speed: {line: line, classes: [person]}
 ";
 

@@ -3,6 +3,7 @@
 use kerbside_core::detection::Class;
 
 use super::motion::Shape;
+use crate::classes::may_confuse;
 
 /// By how many standard deviations of the prediction both boxes grow before they are compared.
 const BUFFER_DEVIATIONS: f64 = 1.0;
@@ -39,15 +40,11 @@ pub(super) fn cost(predicted: &Shape, (sigma_x, sigma_y): (f64, f64), detected: 
 }
 
 /// What it costs that a track of class `a` goes on as class `b`; `None` where that cannot be.
-/// Detectors confuse motor vehicles with each other, and bicycles with motorcycles. A person is never
-/// anything else: the rider of a bicycle is a second object on top of it.
 pub(super) fn class_cost(a: Class, b: Class) -> Option<f64> {
     if a == b {
         return Some(0.0);
     }
-    let motor = |class| matches!(class, Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other);
-    let cycle = |class| matches!(class, Class::Bicycle | Class::Motorcycle);
-    ((motor(a) && motor(b)) || (cycle(a) && cycle(b))).then_some(CONFUSION_COST)
+    may_confuse(a, b).then_some(CONFUSION_COST)
 }
 
 /// Whether the sizes of two boxes fit, `cut` where the picture's border hides a part of one.

@@ -199,6 +199,103 @@ fn nothing_is_found_after_the_end() {
     }
 }
 
+/// The numbers of the incidents that begin in these findings, and those that end, with when.
+fn lives(findings: &[Finding]) -> (Vec<u32>, Vec<(u32, MediaTime)>) {
+    let (mut begun, mut ended) = (Vec::new(), Vec::new());
+    for finding in findings {
+        match finding.kind {
+            FindingKind::Incident(it) if it.phase == Phase::Begin => begun.push(it.number),
+            FindingKind::Incident(it) if it.phase == Phase::End => ended.push((it.number, finding.at)),
+            _ => {}
+        }
+    }
+    ended.sort_unstable_by_key(|(number, _)| *number);
+    (begun, ended)
+}
+
+#[test]
+fn when_nothing_more_comes_incidents_end_by_the_clock_alone() {
+    let hour = Duration::from_secs(3600);
+    let mut tried = 0;
+    for example in examples() {
+        for (place, mut whole) in example.operators().into_iter().enumerate() {
+            let mut findings = Findings::new();
+            feed(&mut whole, &example.moments, None, &mut findings);
+            let begins = |it: &&Finding| matches!(it.kind, FindingKind::Incident(it) if it.phase == Phase::Begin);
+            let first = findings.as_slice().iter().find(begins).map(|finding| finding.at);
+            if whole.incidents.is_empty() {
+                assert_eq!(first, None, "{}", example.name);
+                continue;
+            }
+            if whole.role == Role::Bins {
+                // What is told of bins lasts for an hour after the last unusual one.
+                findings.clear();
+                let last = BIN * BINS as u32;
+                whole.operator.advance(MediaTime::ZERO + last + 2 * hour, &mut findings);
+                let (_, ended) = lives(findings.as_slice());
+                assert!(ended.iter().all(|(_, at)| *at <= MediaTime::ZERO + last + hour), "{ended:?}");
+                findings.clear();
+                whole.operator.finish(&mut findings);
+                assert_eq!(findings.as_slice(), [], "{}", example.name);
+                continue;
+            }
+            // The stream breaks off at the frame with which an incident begins.
+            let Some(first) = first else {
+                // Its limit is beyond what the example shows.
+                assert_eq!(example.name, "measure_queue");
+                continue;
+            };
+            let count = example.moments.iter().take_while(|moment| moment.at <= first).count();
+            let (moments, mut it) = (&example.moments[..count], example.operators().remove(place));
+            findings.clear();
+            feed(&mut it, moments, None, &mut findings);
+            let last = moments.last().expect("frames").at;
+            it.operator.advance(last, &mut findings);
+            let before = findings.as_slice().len();
+            it.operator.advance(last + hour, &mut findings);
+            let (begun, ended) = lives(findings.as_slice());
+            let numbers: Vec<u32> = ended.iter().map(|(number, _)| *number).collect();
+            assert_eq!(begun, numbers, "{}: each ends once", example.name);
+            let (_, late) = lives(&findings.as_slice()[before..]);
+            assert!(!late.is_empty(), "{}: it lasted at the end", example.name);
+            let minute = last + Duration::from_secs(60);
+            assert!(late.iter().all(|(_, at)| (last..=minute).contains(at)), "{}: {late:?}", example.name);
+            assert!(findings.as_slice().is_sorted_by_key(|finding| finding.at), "{}", example.name);
+            findings.clear();
+            it.operator.advance(last + 2 * hour, &mut findings);
+            it.operator.finish(&mut findings);
+            assert_eq!(findings.as_slice(), [], "{}", example.name);
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "{tried} operators were tried");
+}
+
+#[test]
+fn a_frame_hours_later_ends_incidents_as_the_clock_does() {
+    let hour = Duration::from_secs(3600);
+    for example in examples() {
+        let ends = |clock: bool| {
+            let mut ends = Vec::new();
+            for it in example.operators().iter_mut().filter(|it| it.role != Role::Bins) {
+                let mut findings = Findings::new();
+                let half = example.moments.len() / 2;
+                feed(it, &example.moments[..half], None, &mut findings);
+                let last = example.moments[half - 1].at;
+                if clock {
+                    it.operator.advance(last + hour, &mut findings);
+                }
+                let later = Moment::plain(last + 2 * hour, None, Vec::new());
+                it.operator.observe(&later.observation(), &mut findings);
+                it.operator.finish(&mut findings);
+                ends.push(findings.as_slice().to_vec());
+            }
+            ends
+        };
+        assert_eq!(ends(false), ends(true), "{}", example.name);
+    }
+}
+
 #[test]
 fn a_picture_that_cannot_be_trusted_yields_nothing_and_a_guard_says_which() {
     for example in examples() {
@@ -373,6 +470,8 @@ operators:
     - {zone: square, density: 1}
   detect_near_miss:
     - {zone: square, pet: 3s}
+  measure_queue:
+    - {line: crossing, zone: square, classes: [car, person, bicycle]}
 ";
     let expected = [
         "6:14: operators.count_line[0].line: there is no line 'crosing'; did you mean 'crossing'? only crossing is allowed",
@@ -406,6 +505,8 @@ operators:
         "24:7: operators.detect_crowd[3]: distances on the street are needed here, and the camera's geometry has no ground; geometry.ground with four or more points of the picture and where they lie in metres is expected",
         "26:7: operators.detect_near_miss[0]: distances on the street are needed here, and the camera's geometry has no ground; geometry.ground with four or more points of the picture and where they lie in metres is expected",
         "26:27: operators.detect_near_miss[0].pet: 3s is out of range; a time with its unit (ms, s, m, h, d) from 200ms to 2s 500ms is expected, such as 500ms or 15m",
+        "28:53: operators.measure_queue[0].classes[1]: this operator is not about 'person'; allowed are motorcycle, car, bus, truck",
+        "28:61: operators.measure_queue[0].classes[2]: this operator is not about 'bicycle'; allowed are motorcycle, car, bus, truck",
     ];
     let problems = configure(text).map(|_| ()).unwrap_err();
     assert_eq!(problems, expected.map(|problem| format!("camera.yaml:{problem}")));

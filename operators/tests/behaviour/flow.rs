@@ -114,6 +114,78 @@ fn what_was_not_seen_is_neither_judged_nor_learned() {
     assert_eq!(with_gap(0), with_gap(100_000));
 }
 
+/// The same street in bins of a minute; `restarted_at` is the minute of a quarter in which the node came back, in
+/// every tenth quarter.
+fn by_minutes(days: u64, restarted_at: u64) -> (Vec<Finding>, Vec<u8>) {
+    let (mut it, cells) = watcher();
+    let mut findings = Findings::new();
+    for minute in 0..days * 24 * 60 {
+        let (quarter, of_quarter) = (minute / 15, minute % 15);
+        if quarter % 10 == 3 && of_quarter < restarted_at {
+            continue;
+        }
+        let from = WallTime::from_unix_millis(minute * 60_000);
+        let mut dice = fastrand::Rng::with_seed(quarter);
+        for cell in &cells {
+            let (value, to) = (usual(quarter, &mut dice) / 15, from + Duration::from_secs(60));
+            let bin = ClosedBin { cell: *cell, from, to, local: LocalTime::utc(from), value, coverage: 1.0 };
+            it.operator.observe_bin(&bin, &mut findings);
+        }
+    }
+    let mut learned = Vec::new();
+    it.operator.remember(&mut learned);
+    (findings.as_slice().to_vec(), learned)
+}
+
+#[test]
+fn a_step_that_begins_in_the_middle_was_seen_in_part() {
+    // Whether 2 or 8 of 15 minutes are left, too little was seen to say anything.
+    let (late, middle) = (by_minutes(9, 13), by_minutes(9, 7));
+    assert_eq!(late.1, middle.1);
+    assert_eq!(late.0, middle.0);
+    assert!(!late.0.is_empty());
+    // What is nearly whole counts.
+    assert_ne!(by_minutes(9, 1).1, late.1);
+}
+
+#[test]
+fn a_step_that_never_ends_was_seen_in_part() {
+    let cut_off_after = |minutes: u64| {
+        let (mut it, cells) = watcher();
+        let mut findings = Findings::new();
+        for minute in 0..9 * 24 * 60u64 {
+            let (quarter, of_quarter) = (minute / 15, minute % 15);
+            if quarter % 10 == 3 && of_quarter >= minutes {
+                continue;
+            }
+            let from = WallTime::from_unix_millis(minute * 60_000);
+            let value = usual(quarter, &mut fastrand::Rng::with_seed(quarter)) / 15;
+            let to = from + Duration::from_secs(60);
+            let bin = ClosedBin { cell: cells[0], from, to, local: LocalTime::utc(from), value, coverage: 1.0 };
+            it.operator.observe_bin(&bin, &mut findings);
+        }
+        let mut learned = Vec::new();
+        it.operator.remember(&mut learned);
+        (learned, findings.as_slice().to_vec())
+    };
+    assert_eq!(cut_off_after(2), cut_off_after(8));
+    assert_ne!(cut_off_after(2), cut_off_after(14));
+}
+
+#[test]
+fn what_was_learned_belongs_to_a_place_and_not_to_its_number() {
+    let (mut it, cells) = watcher();
+    run(&mut *it.operator, &cells, 0..2 * DAY, |_, usual| (usual, 1.0));
+    let mut bytes = Vec::new();
+    it.operator.remember(&mut bytes);
+    let recall = |text: &str| only(text).operator.recall(&bytes);
+    let another = "{another: {from: [0, 0], to: [1, 1]}, crossing:";
+    assert_eq!(recall(&COUNTS.replace("{crossing:", another)), Ok(()));
+    assert_eq!(recall(&COUNTS.replace("[0.9, 0.6]", "[0.9, 0.7]")), Err(RecallError::Settings));
+    let swapped = COUNTS.replace("{crossing: {from: [0.1, 0.6]", "{another: {from: [0.1, 0.6]");
+    assert_eq!(recall(&swapped.replace("line: crossing", "line: another")), Err(RecallError::Settings));
+}
+
 #[test]
 fn what_was_learned_survives_a_restart_bit_for_bit() {
     let (mut whole, cells) = watcher();

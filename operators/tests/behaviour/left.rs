@@ -48,6 +48,17 @@ struct Bag {
 
 /// When incidents begin and end, in seconds.
 fn film(fps: f64, people: &[Person], bags: &[Bag], seed: u64) -> Vec<(f64, Phase)> {
+    film_with(fps, people, bags, seed, |secs| secs)
+}
+
+/// The same, where the camera's clock shows `clock` of a second of the film.
+fn film_with(
+    fps: f64,
+    people: &[Person],
+    bags: &[Bag],
+    seed: u64,
+    clock: impl Fn(f64) -> f64,
+) -> Vec<(f64, Phase)> {
     let text = "geometry:\n  zones: {square: {polygon: [[0, 0.4], [1, 0.4], [1, 1], [0, 1]]}}\noperators: {detect_object_left: [{zone: square}]}";
     let (mut it, mut camera, mut memory) = (only(text).operator, Camera::new(seed), SceneMemory::new());
     let (mut findings, mut scene, mut last) = (Findings::new(), SceneStatistics::default(), None);
@@ -55,7 +66,7 @@ fn film(fps: f64, people: &[Person], bags: &[Bag], seed: u64) -> Vec<(f64, Phase
     let picture = PictureSize { width: WIDTH as u32, height: HEIGHT as u32 };
     for frame in 0..(260.0 * fps) as u64 {
         let secs = frame as f64 / fps;
-        let at = MediaTime::from_nanos((secs * 1e9) as u64);
+        let at = MediaTime::from_nanos((clock(secs) * 1e9) as u64);
         let (mut things, mut tracks) = (Vec::new(), Vec::new());
         for bag in bags.iter().filter(|bag| (bag.from..bag.to).contains(&secs)) {
             let place = [bag.x, Person::FEET - 7.0, bag.x + 7.0, Person::FEET];
@@ -122,6 +133,20 @@ fn a_bag_is_left_a_minute_after_its_bringer_has_gone_until_it_is_taken() {
         assert!((158.0..164.0).contains(&begins), "{fps} fps: {words:?}");
         assert!((200.0..216.0).contains(&ends), "{fps} fps: {words:?}");
     }
+}
+
+#[test]
+fn an_hour_without_the_camera_is_not_an_hour_alone() {
+    // The camera is away for an hour, twenty seconds after the bringer has gone.
+    let clock = |secs: f64| if secs < 120.0 { secs } else { secs + 3600.0 };
+    let words = film_with(5.0, &[BRINGER], &[BAG], 1, clock);
+    let begins: Vec<f64> = words.iter().filter(|(_, phase)| *phase == Phase::Begin).map(|(at, _)| *at).collect();
+    assert!(begins.iter().all(|at| *at >= 3720.0 + 59.0), "{words:?}");
+    // And while the incident lasts: it ends with the camera.
+    let clock = |secs: f64| if secs < 180.0 { secs } else { secs + 3600.0 };
+    let words = film_with(5.0, &[BRINGER], &[BAG], 1, clock);
+    let [(_, Phase::Begin), (ends, Phase::End), ..] = words[..] else { panic!("{words:?}") };
+    assert!((180.0..195.0).contains(&ends), "{words:?}");
 }
 
 #[test]

@@ -231,6 +231,17 @@ fn a_number_at_the_threshold_does_not_flap() {
 }
 
 #[test]
+fn nobody_is_no_crowd_whatever_the_lower_threshold() {
+    let tracks = seen(&crowd(22, 0.0, 60.0, 1), Detector::PERFECT, 10.0, 120.0, 1);
+    for threshold in ["at_least: 15, until: 0", "density: 0.1, until: 0", "density: 0.1, until: 0.001"] {
+        let found = run(&format!("detect_crowd: [{{zone: inner, {threshold}}}]"), &tracks);
+        let (begins, ends) = (times(&found, Phase::Begin), times(&found, Phase::End));
+        assert_eq!((begins.len(), ends.len()), (1, 1), "{threshold}: {begins:?} {ends:?}");
+        assert!((60.0..90.0).contains(&ends[0]), "{threshold}: {ends:?}");
+    }
+}
+
+#[test]
 fn density_is_people_on_square_metres_of_the_street() {
     let tracks = seen(&crowd(22, 0.0, 60.0, 1), Detector::PERFECT, 10.0, 50.0, 1);
     let found = run("detect_crowd: [{zone: inner, density: 0.1, until: 0.05}]", &tracks);

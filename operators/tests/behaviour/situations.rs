@@ -364,3 +364,20 @@ fn a_track_that_jumps_from_a_passing_car_to_a_parked_one_is_no_stop() {
     let found = operate(&mut *only(&shoulder()).operator, &tracks).as_slice().to_vec();
     assert_eq!(found, []);
 }
+
+#[test]
+fn a_near_miss_before_an_outage_is_told_as_of_then_and_once() {
+    let tracks = track(&film(&meeting(1.8, 10.0), Detector::PERFECT, 10.0, 20.0, 1));
+    let whole = operate(&mut *only(&crossing()).operator, &tracks).as_slice().to_vec();
+    let [begin] = times(&whole, Phase::Begin)[..] else { panic!("{whole:?}") };
+    // The camera is away for an hour, half a second before it would have been told.
+    let gone = begin - 0.5;
+    let hour = std::time::Duration::from_secs(3600);
+    let secs = |at: MediaTime| at.as_nanos() as f64 / 1e9;
+    let shifted: Vec<_> =
+        tracks.into_iter().map(|(at, tracks)| (if secs(at) < gone { at } else { at + hour }, tracks)).collect();
+    let found = operate(&mut *only(&crossing()).operator, &shifted).as_slice().to_vec();
+    let (begins, ends) = (times(&found, Phase::Begin), times(&found, Phase::End));
+    let ([begins], [ends]) = (&begins[..], &ends[..]) else { panic!("{found:?}") };
+    assert!((gone - 0.2..gone).contains(begins) && (ends - begins - 1.0).abs() < 0.01, "{found:?}");
+}

@@ -303,6 +303,12 @@ fn what_another_setting_learned_is_refused_and_nothing_is_kept_of_it() {
     damaged[1000] ^= 1;
     assert!(matches!(watcher.operator.recall(&damaged), Err(RecallError::Damaged(_))));
     assert_eq!(watcher.remembered(), as_new);
+    // Other sites beside the zone are no other setting, another shape of it is.
+    let zoned = "geometry:\n  zones: {lower: {polygon: [[0, 0.57], [1, 0.57], [1, 1]]}}\noperators:\n  detect_unusual_motion: [{zone: lower}]\n";
+    let zoned_bytes = Watcher::new(zoned).remembered();
+    let recall = |text: &str| Watcher::new(text).operator.recall(&zoned_bytes);
+    assert_eq!(recall(&zoned.replace("{lower:", "{a: {polygon: [[0, 0], [1, 0], [1, 1]]}, lower:")), Ok(()));
+    assert_eq!(recall(&zoned.replace("[1, 0.57]", "[1, 0.5]")), Err(RecallError::Settings));
     // What decides when something is reported does not decide what was learned.
     let later = CAMERA.replace("learn_for: 2h", "learn_for: 3d, half_life: 2d, rarity: 100");
     assert_eq!(Watcher::new(&later).operator.recall(&bytes), Ok(()));
@@ -403,6 +409,33 @@ operators:
     assert!((60..70).contains(&begin.value), "{begin:?}");
     let without = CAMERA.replace("[{learn_for: 2h}]", "[{}]");
     assert_eq!(Watcher::new(&without).operator.recall(&bytes), Err(RecallError::Settings));
+}
+
+#[test]
+fn nobody_is_reported_for_how_fast_they_walk_and_no_speed_of_theirs_is_told() {
+    let camera = "\
+geometry:
+  ground:
+    image: [[0, 0.2], [1, 0.2], [1, 1], [0, 1]]
+    metres: [[0, 0], [40, 0], [40, 24], [0, 24]]
+operators:
+  detect_unusual_motion: [{learn_for: 2h}]
+";
+    let bytes = learned(camera, 2, 4.0, 5.0).remembered();
+    let pavement = usual(0.0, HOUR, &mut fastrand::Rng::with_seed(2))
+        .into_iter()
+        .find(|mover| mover.class == Class::Person)
+        .expect("someone on the pavement");
+    for times in [0.2, 4.0] {
+        let walker = Mover { enters_at_secs: 20.0, speed: times * pavement.speed, ..pavement.clone() };
+        let (film, watcher) = trial(camera, &bytes, &[walker], 5.0, 1);
+        let walker = TrackId(film.movers.len() as u64);
+        assert!(watcher.began().iter().all(|(id, _)| *id != walker), "{times}: {:?}", watcher.began());
+        for (finding, incident) in watcher.incidents() {
+            let personal = finding.class.is_some_and(Class::is_personal);
+            assert!(!personal || incident.unit == IncidentUnit::None, "{finding:?}");
+        }
+    }
 }
 
 #[test]

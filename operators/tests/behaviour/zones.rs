@@ -324,3 +324,18 @@ fn mistakes_in_the_zones_of_turns_are_named() {
         assert!(problems.len() == 1 && problems[0].contains(expected), "{options}: {problems:?}");
     }
 }
+
+#[test]
+fn an_outage_ends_trips_at_the_time_before_it() {
+    // One has arrived in the east and may still go on, one is under way, when the camera is away for an hour.
+    let mut tracks = stays(
+        &[(1, 0.0, 2.0, 0.1, 0.6), (1, 2.0, 9.0, 0.9, 0.6), (2, 0.0, 3.0, 0.1, 0.7), (2, 3.0, 5.0, 0.5, 0.7)],
+        5.0,
+    );
+    let last = tracks.last().expect("frames").0;
+    let later = stays(&[(1, 0.0, 3.0, 0.9, 0.6), (2, 0.0, 3.0, 0.9, 0.7)], 9.0);
+    tracks.extend(later.into_iter().map(|(at, tracks)| (at + std::time::Duration::from_secs(3600), tracks)));
+    let found = operate(&mut *only(JUNCTION).operator, &tracks);
+    let turns: Vec<_> = found.as_slice().iter().map(|it| (it.at, it.track)).collect();
+    assert_eq!(turns, [(last, Some(TrackId(1)))]);
+}
