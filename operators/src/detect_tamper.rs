@@ -83,6 +83,11 @@ const BRIGHT: f32 = 0.8;
 const BRIGHT_NO_MORE: f32 = 0.7;
 /// A blurred picture is sharp again at this multiple of `sharpness_left`.
 const SHARP_AGAIN: f32 = 1.3;
+/// Where the finest detail is down to this share of what is usual, a picture with so many times `sharpness_left` is
+/// out of focus already; and what it takes until it no longer is. A slight blur spares the broad edges of the
+/// settled picture; rain, noise and encoders change the finest detail by less.
+const DETAIL_LEFT: (f32, f32) = (0.1, 1.6);
+const DETAIL_AGAIN: (f32, f32) = (0.3, 1.9);
 /// A picture with less contrast shows nothing at all. It cannot be frozen either: a black one has no noise.
 const LEAST_CONTRAST: f32 = 2.0;
 
@@ -140,6 +145,8 @@ struct Settings {
 struct DetectTamper {
     settings: Settings,
     usual: View,
+    /// The usual [`detail`]; 0 as long as nothing is known.
+    usual_detail: f32,
     /// How long the usual view has been learned.
     learned: Duration,
     /// The view of the last look.
@@ -194,6 +201,7 @@ fn configure(reader: &Reader<'_>, _surroundings: Surroundings<'_>) -> Option<Con
     let operator = DetectTamper {
         settings,
         usual: View::default(),
+        usual_detail: 0.0,
         learned: Duration::ZERO,
         now: View::default(),
         new: View::default(),
@@ -229,7 +237,8 @@ impl Operator for DetectTamper {
         let passed = self.looked.map_or(LOOK_EVERY, |looked| at.since(looked));
         if passed >= LOOK_EVERY {
             self.looked = Some(at);
-            self.look(scene, at, passed.min(LONGEST_STEP), findings);
+            let aspect = observation.picture.width as f32 / observation.picture.height.max(1) as f32;
+            self.look(scene, aspect, at, passed.min(LONGEST_STEP), findings);
         }
     }
 
@@ -253,9 +262,16 @@ impl Operator for DetectTamper {
 }
 
 impl DetectTamper {
-    fn look(&mut self, scene: &SceneStatistics, at: MediaTime, passed: Duration, findings: &mut Findings) {
+    fn look(
+        &mut self,
+        scene: &SceneStatistics,
+        aspect: f32,
+        at: MediaTime,
+        passed: Duration,
+        findings: &mut Findings,
+    ) {
         self.now.see(scene);
-        if let Some(wrong) = self.judge(scene) {
+        if let Some(wrong) = self.judge(scene, aspect) {
             let bad_since = *self.bad_since.get_or_insert(at);
             let same_since = match self.wrong {
                 Some((before, since)) if before == wrong => since,
@@ -281,13 +297,13 @@ impl DetectTamper {
                 for wrong in Wrong::ALL.into_iter().filter(|wrong| *wrong != Wrong::Frozen) {
                     self.end(wrong, at, findings);
                 }
-                self.learn(passed);
+                self.learn(scene, passed);
             }
         }
     }
 
     /// What is wrong with the picture of this moment, if anything.
-    fn judge(&self, scene: &SceneStatistics) -> Option<Wrong> {
+    fn judge(&self, scene: &SceneStatistics, aspect: f32) -> Option<Wrong> {
         let likeness = if self.learned >= LEARNING { self.usual.likeness(&self.now) } else { None };
         let is = |wrong: Wrong| self.open[wrong as usize].is_some();
         let (dark, contrast) = if is(Wrong::Dark) { DARK_NO_MORE } else { DARK };
@@ -310,18 +326,22 @@ impl DetectTamper {
         if likeness.strange >= lost_share {
             return Some(if likeness.blank >= lost_share { Wrong::Covered } else { Wrong::Moved });
         }
-        if likeness.strange >= half && self.usual.is_elsewhere_in(&self.now) {
+        if likeness.strange >= half && self.usual.is_elsewhere_in(&self.now, aspect) {
             return Some(Wrong::Moved);
         }
-        let scale = if is(Wrong::Defocus) { SHARP_AGAIN } else { 1.0 };
+        let (scale, detail_left) =
+            if is(Wrong::Defocus) { (SHARP_AGAIN, DETAIL_AGAIN) } else { (1.0, DETAIL_LEFT) };
+        let smooth = detail(scene) < detail_left.0 * self.usual_detail;
+        let scale = if smooth { detail_left.1 } else { scale };
         let blurred = likeness.sharpness.is_some_and(|it| it < scale * self.settings.sharpness_left);
         blurred.then_some(Wrong::Defocus)
     }
 
-    fn learn(&mut self, passed: Duration) {
+    fn learn(&mut self, scene: &SceneStatistics, passed: Duration) {
         self.learned = (self.learned + passed).min(FORGETS_IN);
         let share = passed.as_secs_f32() / self.learned.as_secs_f32();
         self.usual.approach(&self.now, share.min(1.0));
+        self.usual_detail += share.min(1.0) * (detail(scene) - self.usual_detail);
     }
 
     /// Watches what the camera sees since it was moved; what stays the same becomes the usual view.
@@ -338,6 +358,7 @@ impl DetectTamper {
         if self.new_for >= self.settings.accept_after {
             self.usual.clone_from(&self.new);
             (self.learned, self.new_for) = (FORGETS_IN, Duration::ZERO);
+            self.usual_detail = 0.0;
         }
     }
 
@@ -356,6 +377,11 @@ impl DetectTamper {
             findings.push(finding(wrong, Phase::End, number, since, at));
         }
     }
+}
+
+/// The finest detail against the contrast, so that fog and darkness, which take both, hardly matter.
+fn detail(scene: &SceneStatistics) -> f32 {
+    scene.sharpness / scene.luma_deviation.max(LEAST_CONTRAST).powi(2)
 }
 
 fn finding(wrong: Wrong, phase: Phase, number: u32, since: MediaTime, at: MediaTime) -> Finding {

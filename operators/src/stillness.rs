@@ -2,7 +2,8 @@
 //!
 //! A sensor's noise changes some pixel in every frame, unless the camera's encoder leaves it out: at night, and where
 //! nothing happens, some send the same picture for seconds. A stillness is therefore held against the longest one
-//! that ended by itself lately.
+//! that ended by itself lately. A frozen picture that is encoded anew changes a little at each key picture, so the
+//! first stillness that ends for a moment only is forgiven, and not taken for how this stream is.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const LIVELY: Duration = Duration::from_secs(10);
 const NEVER_LIVELY: Duration = Duration::from_secs(600);
 /// A frozen picture lives again when it has changed for this long.
 const LIVES_AGAIN: Duration = Duration::from_secs(1);
+/// One ending for a shorter time than [`LIVES_AGAIN`] is forgiven in this time.
+const FORGIVEN_ONCE_IN: Duration = Duration::from_secs(12 * 3600);
 
 /// What is known of one stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +33,9 @@ pub(crate) struct Stillness {
     changing_since: Option<MediaTime>,
     last: Option<MediaTime>,
     changed_for: Duration,
+    /// How long the stillness lasted that has just ended, in seconds, until it is known whether for more than a moment.
+    ended: Option<f64>,
+    forgiven_at: Option<MediaTime>,
     /// The longest stillness that ended by itself, in seconds, as of when.
     longest: f64,
     longest_at: MediaTime,
@@ -39,12 +45,19 @@ pub(crate) struct Stillness {
 impl Stillness {
     /// Nobody knows what happened since the last frame.
     pub(crate) fn interrupt(&mut self) {
-        (self.still_since, self.changing_since, self.last) = (None, None, None);
+        (self.still_since, self.changing_since, self.last, self.ended) = (None, None, None, None);
     }
 
     /// Takes in one frame; whether the picture is frozen.
     pub(crate) fn watch(&mut self, at: MediaTime, step: Duration, repeated: bool) -> bool {
         if repeated {
+            if let Some(lasted) = self.ended.take() {
+                if self.forgiven_at.is_some_and(|then| at.since(then) < FORGIVEN_ONCE_IN) {
+                    self.learn(at, lasted);
+                } else {
+                    self.forgiven_at = Some(at);
+                }
+            }
             self.changing_since = None;
             let since = *self.still_since.get_or_insert(self.last.unwrap_or(at));
             let needed = if self.changed_for < LIVELY { NEVER_LIVELY } else { self.needed(at) };
@@ -53,14 +66,23 @@ impl Stillness {
             self.changed_for = (self.changed_for + step).min(LIVELY);
             let changing_since = *self.changing_since.get_or_insert(at);
             if let Some(since) = self.still_since.take().filter(|_| !self.frozen) {
-                let lasted = self.last.map_or(Duration::ZERO, |last| last.since(since)).as_secs_f64();
-                self.longest = self.faded(at).max(lasted);
-                self.longest_at = at;
+                self.ended = Some(self.last.map_or(Duration::ZERO, |last| last.since(since)).as_secs_f64());
+            }
+            if at.since(changing_since) >= LIVES_AGAIN
+                && let Some(lasted) = self.ended.take()
+            {
+                self.learn(at, lasted);
             }
             self.frozen &= at.since(changing_since) < LIVES_AGAIN;
         }
         self.last = Some(at);
         self.frozen
+    }
+
+    /// This stream is still for so long now and then.
+    fn learn(&mut self, at: MediaTime, lasted: f64) {
+        self.longest = self.faded(at).max(lasted);
+        self.longest_at = at;
     }
 
     fn needed(&self, at: MediaTime) -> Duration {
@@ -113,6 +135,19 @@ mod tests {
     fn a_stream_that_never_changed_is_given_ten_minutes() {
         assert_eq!(frozen(5, &[1, 500, 3]), [0u64; 0]);
         assert_eq!(frozen(5, &[1, 700]), [600]);
+    }
+
+    #[test]
+    fn a_key_picture_in_a_frozen_stream_does_not_hide_it() {
+        let (mut stillness, mut found) = (Stillness::default(), None);
+        // Frozen at 20 s; four seconds later, and every ten from then on, three frames differ a little.
+        for frame in 0..40 * 25u64 {
+            let is_key = frame >= 24 * 25 && (frame - 24 * 25) % 250 < 3;
+            let at = MediaTime::from_millis(40 * frame);
+            let frozen = stillness.watch(at, Duration::from_millis(40), frame >= 20 * 25 && !is_key);
+            found = found.or(frozen.then_some(frame / 25));
+        }
+        assert_eq!(found, Some(30));
     }
 
     #[test]

@@ -33,6 +33,12 @@ const FARTHEST: (usize, usize) = (10, 6);
 /// It is there when it correlates this much, and this much better than where it should be.
 const FITS: f32 = 0.4;
 const CLEARLY_BETTER: f32 = 0.2;
+/// How else it is looked for: turned about the lens by so many degrees, zoomed so many times, and both a cell off.
+const TURNS: [f32; 7] = [0.0, -4.0, 4.0, -8.0, 8.0, -14.0, 14.0];
+const ZOOMS: [f32; 3] = [1.0, 0.85, 1.18];
+const OFF: [f32; 3] = [0.0, -1.0, 1.0];
+/// Less of a view than this share of its cells is no place to find it.
+const LEAST_OVERLAP: f32 = 0.5;
 
 /// The layout of a scene.
 #[derive(Clone, Debug, Default)]
@@ -128,17 +134,27 @@ impl View {
         })
     }
 
-    /// Whether the picture `now` shows this view at another place: long kerbs and rows of windows look alike
-    /// wherever they are, so that not all regions need be strange when a camera was turned.
-    pub(crate) fn is_elsewhere_in(&self, now: &Self) -> bool {
+    /// Whether the picture `now`, which is `aspect` times as wide as high, shows this view at another place, turned
+    /// or zoomed: long kerbs and rows of windows look alike wherever they are, so that not all regions need be
+    /// strange when a camera was turned.
+    pub(crate) fn is_elsewhere_in(&self, now: &Self, aspect: f32) -> bool {
         let here = moved_by(&self.relief, &now.relief, 0, 0, (true, true));
         let wanted = (here + CLEARLY_BETTER).max(FITS);
-        (0..=FARTHEST.1).any(|rows| {
+        let moved = (0..=FARTHEST.1).any(|rows| {
             (0..=FARTHEST.0).any(|columns| {
                 let fits = |signs| moved_by(&self.relief, &now.relief, columns, rows, signs) >= wanted;
                 rows + columns >= NEAREST
                     && [(true, true), (true, false), (false, true), (false, false)].map(fits).contains(&true)
             })
+        });
+        moved || self.is_turned_in(now, aspect, wanted)
+    }
+
+    fn is_turned_in(&self, now: &Self, aspect: f32, wanted: f32) -> bool {
+        let offsets = || OFF.into_iter().flat_map(|columns| OFF.map(|rows| (columns, rows)));
+        TURNS.into_iter().flat_map(|degrees| ZOOMS.map(|zoom| (degrees, zoom))).skip(1).any(|(degrees, zoom)| {
+            let turn = Turn::by(degrees, zoom, aspect);
+            offsets().any(|offset| turn.fits(&self.relief, &now.relief, offset) >= wanted)
         })
     }
 }
@@ -160,6 +176,60 @@ fn moved_by(before: &SceneGrid, now: &SceneGrid, columns: usize, rows: usize, si
     }
     let spread = squares[0] * squares[1];
     if spread > 1e-9 { product / spread.sqrt() } else { 0.0 }
+}
+
+/// Where in one grid a cell of another lies, about the middle of both.
+struct Turn {
+    /// Columns and rows there for a step along a row here, and for one down a column.
+    across: (f32, f32),
+    down: (f32, f32),
+}
+
+impl Turn {
+    fn by(degrees: f32, zoom: f32, aspect: f32) -> Self {
+        // How many times as wide as high a cell is.
+        let cell = aspect * SCENE_ROWS as f32 / SCENE_COLUMNS as f32;
+        let (sine, cosine) = degrees.to_radians().sin_cos();
+        Self { across: (cosine / zoom, sine * cell / zoom), down: (-sine / cell / zoom, cosine / zoom) }
+    }
+
+    /// The correlation of two reliefs where they overlap, and 0 where they hardly do.
+    fn fits(&self, before: &SceneGrid, now: &SceneGrid, offset: (f32, f32)) -> f32 {
+        let (mut squares, mut product, mut cells) = ([0.0f32; 2], 0.0, 0);
+        let middle = ((SCENE_COLUMNS - 1) as f32 / 2.0, (SCENE_ROWS - 1) as f32 / 2.0);
+        for (row, line) in now.iter().enumerate() {
+            for (column, now) in line.iter().enumerate() {
+                let (x, y) = (column as f32 - middle.0, row as f32 - middle.1);
+                let column = middle.0 + offset.0 + x * self.across.0 + y * self.down.0;
+                let row = middle.1 + offset.1 + x * self.across.1 + y * self.down.1;
+                if let Some(before) = between(before, column, row) {
+                    squares[0] += before * before;
+                    squares[1] += now * now;
+                    product += before * now;
+                    cells += 1;
+                }
+            }
+        }
+        let spread = squares[0] * squares[1];
+        let enough = cells as f32 >= LEAST_OVERLAP * (SCENE_COLUMNS * SCENE_ROWS) as f32;
+        if enough && spread > 1e-9 { product / spread.sqrt() } else { 0.0 }
+    }
+}
+
+/// The value of a grid between its cells' middles; `None` outside.
+fn between(grid: &SceneGrid, column: f32, row: f32) -> Option<f32> {
+    if column < 0.0 || row < 0.0 {
+        return None;
+    }
+    let (left, top) = (column as usize, row as usize);
+    let (upper, lower) = (grid.get(top)?, grid.get(top + 1)?);
+    let (x, y) = (column - left as f32, row - top as f32);
+    let along = |line: &[f32; SCENE_COLUMNS]| {
+        let (here, next) = (line.get(left)?, line.get(left + 1)?);
+        Some(here + x * (next - here))
+    };
+    let (upper, lower) = (along(upper)?, along(lower)?);
+    Some(upper + y * (lower - upper))
 }
 
 /// The mean of the cells around one, and of itself.
@@ -232,5 +302,55 @@ impl Moments {
     /// How many times what was before is in what is now.
     fn slope(&self) -> f32 {
         self.covariance / self.variance[0].max(1e-9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASPECT: f32 = 4.0 / 3.0;
+
+    /// A scene without an end; each number is another one. Places are in heights of the picture from its middle.
+    fn scene(number: f32, x: f32, y: f32) -> f32 {
+        let wave = |step: u8| {
+            let step = f32::from(step) * (1.0 + 0.37 * number);
+            let (across, down) = (28.0 * (step * 1.7).sin(), 28.0 * (step * 2.3 + number).cos());
+            (x * across + y * down + 5.0 * step * step).sin()
+        };
+        120.0 + 6.0 * (1..40).map(wave).sum::<f32>()
+    }
+
+    fn seen(luma: impl Fn(f32, f32) -> f32) -> View {
+        let mut statistics = SceneStatistics::default();
+        for (row, line) in statistics.luma.iter_mut().enumerate() {
+            for (column, cell) in line.iter_mut().enumerate() {
+                let x = ((column as f32 + 0.5) / SCENE_COLUMNS as f32 - 0.5) * ASPECT;
+                *cell = luma(x, (row as f32 + 0.5) / SCENE_ROWS as f32 - 0.5);
+            }
+        }
+        let mut view = View::default();
+        view.see(&statistics);
+        view
+    }
+
+    #[test]
+    fn a_view_is_found_where_it_was_moved_turned_or_zoomed_to_and_not_where_half_of_it_is_hidden() {
+        for number in [0.0, 0.4, 0.9] {
+            let usual = seen(|x, y| scene(number, x, y));
+            let is_elsewhere = |now: &View| usual.is_elsewhere_in(now, ASPECT);
+            for degrees in [-9.0f32, -5.0, 5.0, 9.0] {
+                let (sine, cosine) = degrees.to_radians().sin_cos();
+                let now = seen(|x, y| scene(number, x * cosine - y * sine, x * sine + y * cosine));
+                assert!(is_elsewhere(&now), "{number}: turned by {degrees}");
+            }
+            for zoom in [0.85, 1.18] {
+                assert!(is_elsewhere(&seen(|x, y| scene(number, x / zoom, y / zoom))), "{number}: zoom {zoom}");
+            }
+            assert!(is_elsewhere(&seen(|x, y| scene(number, x + 0.2, y))), "{number}: moved");
+            assert!(!is_elsewhere(&usual), "{number}: as it was");
+            let half = seen(|x, y| scene(if x < 0.0 { number } else { number + 2.0 }, x, y));
+            assert!(!is_elsewhere(&half), "{number}: something before one half");
+        }
     }
 }

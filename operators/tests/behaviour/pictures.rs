@@ -41,6 +41,8 @@ impl Light {
 pub(crate) struct Tamper {
     /// How far it is turned, in pixels.
     pub(crate) turned: (i32, i32),
+    /// How far it is rolled about the middle of its picture, in degrees.
+    pub(crate) rolled: f32,
     /// Radius of the blur in pixels, applied three times: nearly a Gaussian.
     pub(crate) blur: usize,
     /// The luma of a cloth over the lens.
@@ -52,7 +54,8 @@ pub(crate) struct Tamper {
 }
 
 impl Tamper {
-    pub(crate) const NONE: Self = Self { turned: (0, 0), blur: 0, cloth: None, black: false, signal: 1.0 };
+    pub(crate) const NONE: Self =
+        Self { turned: (0, 0), rolled: 0.0, blur: 0, cloth: None, black: false, signal: 1.0 };
 }
 
 /// A moving or standing thing: a textured box, with headlights at night.
@@ -175,9 +178,13 @@ impl Camera {
             self.sunny_at = sun_at;
             self.move_shadows();
         }
+        let (sine, cosine) = tamper.rolled.to_radians().sin_cos();
         for y in 0..HEIGHT {
             for x in 0..WIDTH {
-                let (wx, wy) = ((x0 + x as i32) as usize, (y0 + y as i32) as usize);
+                let (from_x, from_y) = (x as f32 - WIDTH as f32 / 2.0, y as f32 - HEIGHT as f32 / 2.0);
+                let roll_x = (from_x * (cosine - 1.0) - from_y * sine).round() as i32;
+                let roll_y = (from_x * sine + from_y * (cosine - 1.0)).round() as i32;
+                let (wx, wy) = ((x0 + x as i32 + roll_x) as usize, (y0 + y as i32 + roll_y) as usize);
                 let at = wy * WORLD_WIDTH + wx;
                 self.light[y * WIDTH + x] = self.radiance(at, wy, x, y, light);
             }

@@ -45,6 +45,7 @@ impl Watch {
         self.scene.luma_mean = sum as f32 / count;
         let variance = squares as f32 / count - self.scene.luma_mean.powi(2);
         self.scene.luma_deviation = variance.max(0.0).sqrt();
+        self.scene.sharpness = sharpness(picture, size.width as usize);
         self.memory.take(luma, size, at, 0, &mut self.scene);
         let observation = Observation {
             at,
@@ -64,6 +65,21 @@ impl Watch {
     pub(crate) fn words(&self) -> Vec<(f64, IncidentKind, Phase)> {
         self.findings.as_slice().iter().map(word).collect()
     }
+}
+
+/// The variance of the Laplacian, inside the border.
+fn sharpness(picture: &[u8], width: usize) -> f32 {
+    let (mut sum, mut squares, mut count) = (0i64, 0i64, 0);
+    for at in width..picture.len() - width {
+        if !(1..width - 1).contains(&(at % width)) {
+            continue;
+        }
+        let luma = |at: usize| i64::from(picture[at]);
+        let bend = luma(at - 1) + luma(at + 1) + luma(at - width) + luma(at + width) - 4 * luma(at);
+        (sum, squares, count) = (sum + bend, squares + bend * bend, count + 1);
+    }
+    let mean = sum as f32 / count as f32;
+    squares as f32 / count as f32 - mean * mean
 }
 
 fn word(finding: &Finding) -> (f64, IncidentKind, Phase) {
@@ -121,11 +137,13 @@ fn each_kind_is_found_within_ten_seconds_and_ends_by_itself() {
         ("grey cloth", IncidentKind::TamperCovered, Tamper { cloth: Some(90.0), ..none }),
         ("white paint", IncidentKind::TamperCovered, Tamper { cloth: Some(190.0), ..none }),
         ("blur", IncidentKind::TamperDefocus, Tamper { blur: 2, ..none }),
+        ("slight blur", IncidentKind::TamperDefocus, Tamper { blur: 1, ..none }),
         ("strong blur", IncidentKind::TamperDefocus, Tamper { blur: 4, ..none }),
         ("to the right", IncidentKind::TamperMoved, Tamper { turned: fifth, ..none }),
         ("to the left", IncidentKind::TamperMoved, Tamper { turned: (-fifth.0, 0), ..none }),
         ("down", IncidentKind::TamperMoved, Tamper { turned: (0, HEIGHT as i32 / 5), ..none }),
         ("away", IncidentKind::TamperMoved, Tamper { turned: (WIDTH as i32, 10), ..none }),
+        ("rolled", IncidentKind::TamperMoved, Tamper { rolled: 6.0, ..none }),
         ("frozen", IncidentKind::TamperFrozen, none),
         ("dark signal", IncidentKind::TamperDark, Tamper { signal: 0.06, ..none }),
         ("bright signal", IncidentKind::TamperBright, Tamper { signal: 8.0, ..none }),
