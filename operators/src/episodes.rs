@@ -12,6 +12,8 @@
 //! - No two incidents of one key last at the same time.
 //! - From a key's end to its next begin at least `after` passes; from begin to end at least `patience`, unless
 //!   the operator itself knows better ([`Episodes::end`]).
+//! - What lasts ends by the clock ([`Episodes::advance`]): at most `patience` after it last held, whether frames come
+//!   or not.
 //! - Words about one incident between its begin and end are [`BETWEEN_UPDATES`] apart or more, and each
 //!   differs from the one before in what would be released of it.
 //! - Memory is bounded by the keys of the last `patience`; once warm, nothing is allocated.
