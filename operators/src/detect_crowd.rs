@@ -144,15 +144,12 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
 /// The zone's area on the street, in square metres. A homography keeps straight edges straight, so the
 /// corners are enough.
 fn area(reader: &Reader<'_>, ground: &Ground, zone: &Polygon) -> Option<f64> {
+    if !options::is_on_ground(reader, ground, &zone.corners) {
+        return None;
+    }
     let mut twice = 0.0;
     for (a, b) in zone.edges() {
-        let (Some(a), Some(b)) = (ground.on_ground(a), ground.on_ground(b)) else {
-            reader.problem(
-                "a part of the zone lies above the horizon of the ground",
-                "a zone on the street is expected",
-            );
-            return None;
-        };
+        let (a, b) = (ground.on_ground(a)?, ground.on_ground(b)?);
         twice += a.x * b.y - a.y * b.x;
     }
     let area = twice.abs() / 2.0;

@@ -135,6 +135,10 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
             "one of each is expected among its classes",
         );
     }
+    let on_street = match (&ground, &zone) {
+        (Some(ground), Some((_, zone))) => options::is_on_ground(reader, ground, &zone.corners),
+        _ => true,
+    };
     reader.finish();
     let (ground, (site, zone), pet, distance, min_speed) = (ground?, zone?, pet?, distance?, min_speed?);
     let kind = IncidentKind::NearMiss;
@@ -147,7 +151,7 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         episodes: Episodes::new(rules),
         last: MediaTime::ZERO,
     };
-    useful.then(|| Configured::counting(operator, Vec::new()).reporting([(kind, site)]))
+    (useful && on_street).then(|| Configured::counting(operator, Vec::new()).reporting([(kind, site)]))
 }
 
 fn is_vehicle(class: Class) -> bool {

@@ -107,6 +107,10 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     reader.finish();
     let ((site, zone), after) = (zone?, after?);
     let (least_size, largest_size) = (least_size? as f32, largest_size? as f32);
+    if least_size >= largest_size {
+        reader.problem("least_size is not below largest_size", "a range that something fits into is expected");
+        return None;
+    }
     let operator = DetectObjectLeft {
         settings: Settings { site, zone, after, least_size, largest_size },
         things: [None; THINGS],

@@ -60,6 +60,11 @@ const DEFAULT_THRESHOLD: f64 = 0.5;
 const LEAST_COVERAGE: f64 = 0.8;
 /// The mean of fewer speeds than this says nothing.
 const LEAST_SPEEDS: f64 = 5.0;
+/// A count that deviates by less is not told, however rare it is: one vehicle more in an empty street is improbable,
+/// and would mark a single passage.
+const LEAST_OBJECTS: f64 = 5.0;
+/// The same for the mean number of objects in a zone.
+const LEAST_PRESENCE_PERMILLE: f64 = 1000.0;
 /// What is unusual lasts until so much time has passed without more of it.
 const CALM: Duration = Duration::from_secs(3600);
 /// The version of what is remembered.
@@ -234,6 +239,10 @@ impl Operator for DetectUnusualFlow {
                     == (bin.cell.measure, bin.cell.class, bin.cell.direction)
         };
         let Some(series) = series.iter_mut().find(of_bin) else { return };
+        // Bins that do not fill a step evenly are steps themselves.
+        let length = bin.to.since(bin.from);
+        let is_even = !length.is_zero() && every.as_nanos().is_multiple_of(length.as_nanos());
+        let every = &if is_even { *every } else { length };
         let from = bin.from.bin_start(*every);
         if from != series.step.from && series.step.secs > 0.0 {
             // The step before never came to its end: the node was off, or the clock jumped.
@@ -340,7 +349,15 @@ impl Series {
         if coverage < LEAST_COVERAGE {
             return self.calm(site, end, findings);
         }
-        let Some(verdict) = self.baseline.observe(at, value) else { return };
+        let Some(mut verdict) = self.baseline.observe(at, value) else { return };
+        let least = match self.measure {
+            Measure::CrossingCount => LEAST_OBJECTS,
+            Measure::PresenceMean => LEAST_PRESENCE_PERMILLE,
+            _ => 0.0,
+        };
+        if (value - verdict.expected).abs() < least {
+            verdict.score = 0.0;
+        }
         let moment = MediaTime::from_nanos(end.as_unix_nanos());
         let finding = |kind| Finding { at: moment, site, class: Some(self.class), track: None, kind };
         let permille = (verdict.score * 1000.0).round() as u32;

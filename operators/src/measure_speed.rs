@@ -125,7 +125,17 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
             None
         }
     };
+    let on_street = match (&ground, &place) {
+        (Some(ground), Some((_, Place::Line(watch)))) => {
+            options::is_on_ground(reader, ground, &[watch.line.from, watch.line.to])
+        }
+        (Some(ground), Some((_, Place::Zone(zone)))) => options::is_on_ground(reader, ground, &zone.corners),
+        _ => true,
+    };
     reader.finish();
+    if !on_street {
+        return None;
+    }
     let ((site, place), ground, classes) = (place?, ground?, classes?);
     let cells = classes
         .iter()

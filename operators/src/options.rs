@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::allowed_words;
-use kerbside_core::geometry::{Line, Polygon, SiteId};
+use kerbside_core::geometry::{Line, PointInImage, Polygon, SiteId};
 use kerbside_core::ground::Ground;
 use kerbside_core::operator::{OptionDoc, Surroundings};
 use kerbside_core::tree::{Field, Reader};
@@ -112,6 +112,19 @@ pub(crate) fn ground(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Opt
         );
     }
     surroundings.ground.copied()
+}
+
+/// Whether all of a line or zone lies on the street; where it does not, that is a problem.
+pub(crate) fn is_on_ground(reader: &Reader<'_>, ground: &Ground, corners: &[PointInImage]) -> bool {
+    // A straight edge between two points on the street is on the street.
+    let all = corners.iter().all(|corner| ground.on_ground(*corner).is_some());
+    if !all {
+        reader.problem(
+            "a part of it lies above the horizon of the ground",
+            "a line or zone that lies on the street with all of its corners is expected",
+        );
+    }
+    all
 }
 
 /// The key `classes`: some of the camera's classes, in the order of [`Class::ALL`].

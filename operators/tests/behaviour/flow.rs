@@ -264,3 +264,41 @@ operators:
         ]
     );
 }
+
+#[test]
+fn one_vehicle_in_an_empty_street_is_never_told() {
+    let (mut it, cells) = watcher();
+    // A vehicle every few hours, for weeks: each is improbable in its quarter of an hour.
+    let found = run(&mut *it.operator, &cells, 0..40 * DAY, |quarter, _| (i32::from(quarter % 53 == 7), 1.0));
+    let forward = |finding: &&Finding| matches!(finding.kind, FindingKind::Incident(_) | FindingKind::Peak { .. });
+    let (mut same, _) = watcher();
+    let without = run(&mut *same.operator, &cells, 0..40 * DAY, |_, _| (0, 1.0));
+    assert_eq!(found.iter().filter(forward).count(), without.iter().filter(forward).count());
+}
+
+#[test]
+fn bins_that_do_not_fill_a_step_are_steps() {
+    // Bins of twenty minutes, steps of a quarter of an hour.
+    let (mut it, cells) = watcher();
+    let mut findings = Findings::new();
+    let length = Duration::from_secs(1200);
+    for number in 0..30 * 72u64 {
+        let from = WallTime::from_unix_millis(number * 1_200_000);
+        let mut dice = fastrand::Rng::with_seed(number);
+        let value = 60 + dice.i32(0..12);
+        let gone = number >= 29 * 72;
+        let bin = ClosedBin {
+            cell: cells[0],
+            from,
+            to: from + length,
+            local: LocalTime::utc(from),
+            value: if gone { 0 } else { value },
+            coverage: 1.0,
+        };
+        it.operator.observe_bin(&bin, &mut findings);
+    }
+    let begun: Vec<_> =
+        phases(findings.as_slice()).into_iter().filter(|(_, phase, _)| *phase == Phase::Begin).collect();
+    let closed = 29 * 72 * 1200 / QUARTER;
+    assert!(begun.iter().any(|(at, ..)| (closed..closed + 8).contains(at)), "{begun:?}");
+}

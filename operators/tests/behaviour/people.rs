@@ -269,7 +269,7 @@ fn a_zone_above_the_horizon_has_no_area() {
     assert_eq!(
         problems,
         [
-            "camera.yaml:7:18: operators.detect_crowd[0]: a part of the zone lies above the horizon of the ground; a zone on the street is expected"
+            "camera.yaml:7:18: operators.detect_crowd[0]: a part of it lies above the horizon of the ground; a line or zone that lies on the street with all of its corners is expected"
         ]
     );
 }

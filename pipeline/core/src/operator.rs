@@ -15,7 +15,8 @@ pub trait Operator: Send {
     /// Takes in one frame's observation.
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings);
 
-    /// Nothing older than `upto` will come: close windows here.
+    /// Nothing older than `upto` will come: what has lasted for too long without more of it ends here, in time. Called
+    /// after every frame, and while a live camera is silent; how often changes no result.
     fn advance(&mut self, upto: MediaTime, findings: &mut Findings);
 
     /// Nothing more will come; called once. Tracks seen until now do not continue, and incidents end.

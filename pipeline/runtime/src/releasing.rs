@@ -178,7 +178,7 @@ impl Releasing {
     fn tick(&mut self, state: &mut State) -> Result<(), RuntimeError> {
         let now = clock::now();
         self.release.advance(now - LATENESS, &mut state.batches)?;
-        self.watchers.look(&mut self.release, clock::quality(now));
+        self.watchers.look(&mut self.release, now - LATENESS, clock::quality(now));
         if state.remembered_at.elapsed() >= REMEMBER_EVERY {
             state.remembered_at = Instant::now();
             state.learned.extend(self.watchers.remember());

@@ -247,7 +247,7 @@ impl Releasing {
             }
             // A frame may stand for time before it, so a bin is closed only when that time is over.
             self.release.advance(report.wall - LONGEST_STEP, &mut self.batches)?;
-            self.watchers.look(&mut self.release, ClockQuality::Unsynced);
+            self.watchers.look(&mut self.release, report.wall - LONGEST_STEP, ClockQuality::Unsynced);
             while report.wall >= self.health_from + HEALTH_SPAN {
                 self.health(self.health_from + HEALTH_SPAN)?;
             }

@@ -44,8 +44,8 @@ impl Watchers {
         Self { cameras, findings: Findings::new() }
     }
 
-    /// Shows the bins that were closed since the last call.
-    pub(crate) fn look(&mut self, release: &mut Release, clock: ClockQuality) {
+    /// Shows the bins that were closed since the last call, up to those that ended at `upto`.
+    pub(crate) fn look(&mut self, release: &mut Release, upto: WallTime, clock: ClockQuality) {
         let bins: Vec<_> = release.closed_bins().collect();
         for bin in bins {
             let Some(Watcher { time_zone, operators }) = self.cameras.get_mut(bin.camera) else { continue };
@@ -63,6 +63,13 @@ impl Watchers {
             }
             release.add_findings(bin.camera, &moment(bin.to, clock), self.findings.as_slice());
         }
+        for (camera, watcher) in self.cameras.iter_mut().enumerate() {
+            self.findings.clear();
+            for Named { operator, .. } in &mut watcher.operators {
+                operator.advance(MediaTime::from_nanos(upto.as_unix_nanos()), &mut self.findings);
+            }
+            release.add_findings(camera, &moment(upto, clock), self.findings.as_slice());
+        }
     }
 
     /// What the operators have learned.
@@ -72,7 +79,7 @@ impl Watchers {
 
     /// Nothing more will come.
     pub(crate) fn finish(&mut self, release: &mut Release, now: WallTime, clock: ClockQuality) {
-        self.look(release, clock);
+        self.look(release, now, clock);
         for (camera, watcher) in self.cameras.iter_mut().enumerate() {
             self.findings.clear();
             for Named { operator, .. } in &mut watcher.operators {
