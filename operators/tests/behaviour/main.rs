@@ -6,6 +6,7 @@ mod counting;
 mod flow;
 mod habits;
 mod left;
+mod mistakes;
 mod parade;
 mod people;
 mod pictures;

@@ -12,7 +12,6 @@ use kerbside_core::operator::Operator;
 use kerbside_core::time::{LocalTime, MediaTime, WallTime};
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
 
-/// An ordinary picture by day.
 /// A picture in good light, in which nothing can be found.
 static SCENE: LazyLock<SceneStatistics> = LazyLock::new(|| SceneStatistics {
     luma_mean: 110.0,
