@@ -90,3 +90,23 @@ fn what_was_learned_is_there_after_a_restart_and_damage_costs_only_that() {
     assert!(node.running.terminate().success(), "{}", node.log());
     assert_eq!(fs::read(&learned).unwrap().len(), bytes.len(), "a whole file takes its place");
 }
+
+#[test]
+fn what_was_going_on_when_a_camera_falls_silent_is_over_while_it_is_away() {
+    let clip = vtest();
+    let (mut server, urls) = cameras(&[&clip], free_port());
+    let text = "source: URL\nanalyse_fps: 5\nclasses: [person]\ngeometry:\n  zones:\n    \
+                all: {polygon: [[0.0, 0.1], [1.0, 0.1], [1.0, 1.0], [0.0, 1.0]]}\noperators:\n  \
+                detect_intrusion: [{zone: all}]\n";
+    let node = Node::start(&[("plaza", text.replace("URL", &urls[0]))], &[]);
+    let phases = |node: &Node| -> Vec<String> {
+        let words = rows(&node.spool()).into_iter().filter(|row| row["table"] == "incident.v1");
+        words.map(|row| row["phase"].as_str().unwrap().to_owned()).collect()
+    };
+    let told =
+        |node: &Node| node.metric("kerbside_released_rows_total{table=\"incident.v1\"}").unwrap_or_default();
+    node.wait_for("someone is there", PATIENCE, |node| told(node) >= 1.0);
+    server.kill();
+    node.wait_for("the end", PATIENCE, |node| phases(node).last().is_some_and(|phase| phase == "end"));
+    assert_eq!(phases(&node).iter().filter(|phase| *phase == "begin").count(), 1, "{:?}", phases(&node));
+}
