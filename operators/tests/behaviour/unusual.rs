@@ -23,6 +23,16 @@ operators:
   detect_unusual_motion: [{learn_for: 2h}]
 ";
 
+/// The same with a street whose metres are known.
+const WITH_GROUND: &str = "\
+geometry:
+  ground:
+    image: [[0, 0.2], [1, 0.2], [1, 1], [0, 1]]
+    metres: [[0, 0], [40, 0], [40, 24], [0, 24]]
+operators:
+  detect_unusual_motion: [{learn_for: 2h}]
+";
+
 /// Picture heights per second of a car.
 /// Shows a film to an operator.
 struct Watcher {
@@ -392,14 +402,7 @@ operators:
 
 #[test]
 fn with_a_ground_speeds_are_in_metres() {
-    let camera = "\
-geometry:
-  ground:
-    image: [[0, 0.2], [1, 0.2], [1, 1], [0, 1]]
-    metres: [[0, 0], [40, 0], [40, 24], [0, 24]]
-operators:
-  detect_unusual_motion: [{learn_for: 2h}]
-";
+    let camera = WITH_GROUND;
     let bytes = learned(camera, 2, 4.0, 5.0).remembered();
     let fast = Mover { speed: 2.0 * CAR_SPEED, ..Mover::car(20.0, 0.50, false) };
     let (_, watcher) = trial(camera, &bytes, &[fast.unusual(Reason::TooFast)], 5.0, 1);
@@ -413,14 +416,7 @@ operators:
 
 #[test]
 fn nobody_is_reported_for_how_fast_they_walk_and_no_speed_of_theirs_is_told() {
-    let camera = "\
-geometry:
-  ground:
-    image: [[0, 0.2], [1, 0.2], [1, 1], [0, 1]]
-    metres: [[0, 0], [40, 0], [40, 24], [0, 24]]
-operators:
-  detect_unusual_motion: [{learn_for: 2h}]
-";
+    let camera = WITH_GROUND;
     let bytes = learned(camera, 2, 4.0, 5.0).remembered();
     let pavement = usual(0.0, HOUR, &mut fastrand::Rng::with_seed(2))
         .into_iter()

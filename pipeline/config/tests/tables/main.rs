@@ -4,6 +4,7 @@
 
 mod accepted;
 mod camera;
+mod damage;
 mod folder;
 mod operators;
 
