@@ -1,0 +1,2 @@
+//! Attacks on what the node releases.
+#![forbid(unsafe_code)]
