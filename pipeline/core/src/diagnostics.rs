@@ -76,7 +76,7 @@ impl fmt::Display for Short<'_> {
                 f.write_str("…")?;
             }
         }
-        if self.0.chars().nth(SHOWN).is_some() { f.write_str("…") } else { Ok(()) }
+        if word <= SHOWN_OF_A_WORD && self.0.chars().nth(SHOWN).is_some() { f.write_str("…") } else { Ok(()) }
     }
 }
 

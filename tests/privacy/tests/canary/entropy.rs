@@ -1,8 +1,8 @@
 //! Runs of bytes that look like nothing but random: encrypted, compressed or scattered.
 //!
 //! Of 32 random bytes some 30 are different (256 · (1 − (255/256)^32) = 30.1, deviation 1.3). Text has fewer signs to
-//! draw from and is judged by 64 of them: random base64 has some 41 different ones, random printable text some 47, log
-//! lines and metrics at most 33. Rows, clocks, offsets and words repeat themselves far more.
+//! draw from and is judged by 64 of them: random base64 has some 41 different ones, random printable text some 47, and
+//! both hold capitals in plenty, which log lines, metrics and rows do not. Those repeat themselves far more.
 
 /// Bytes that are judged together.
 pub const RUN: usize = 32;
@@ -10,7 +10,9 @@ pub const RUN: usize = 32;
 const DENSE: usize = 27;
 /// Characters of text that are judged together, and how many different ones are too many.
 const TEXT_RUN: usize = 64;
-const DENSE_TEXT: usize = 37;
+const DENSE_TEXT: usize = 36;
+/// And how many of them are capitals: random base64 has 26, random printable text 18.
+const CAPITALS: usize = 10;
 
 /// Different values in a piece.
 pub fn values(piece: &[u8]) -> usize {
@@ -31,7 +33,8 @@ pub fn runs(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
             add(at..at + RUN);
         }
         let text = bytes.get(at..at + TEXT_RUN).filter(|piece| piece.iter().all(|byte| is_text(*byte)));
-        if text.is_some_and(|piece| values(piece) >= DENSE_TEXT) {
+        let capitals = |piece: &[u8]| piece.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+        if text.is_some_and(|piece| values(piece) >= DENSE_TEXT && capitals(piece) >= CAPITALS) {
             add(at..at + TEXT_RUN);
         }
     }
