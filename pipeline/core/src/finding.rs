@@ -238,13 +238,14 @@ pub enum FindingKind {
         /// In the measure's unit.
         amount: u32,
     },
-    /// The level was `permille` during the `lasted` before [`Finding::at`]: a bin keeps the mean over all of
-    /// its length. For [`Measure::DensityLevel`].
+    /// The object was in the zone during the `lasted` before [`Finding::at`] and added `share` to a level: a bin keeps
+    /// the mean over all of its length. For [`Measure::DensityLevel`], and for alerts on the number of objects in the
+    /// zone, where the share does not matter.
     Level {
         /// Of which measure.
         measure: Measure,
-        /// In thousandths of the measure's unit.
-        permille: u32,
+        /// In millionths of the measure's unit.
+        share: u32,
         /// For how long; one step from frame to frame.
         lasted: Duration,
     },

@@ -101,15 +101,15 @@ impl AggRows {
 }
 
 /// Rounds a sum to the released number, to the nearest.
-fn value(measure: Measure, sum: u64, length: u64) -> i32 {
-    let (sum, length) = (u128::from(sum), u128::from(length));
+fn value(measure: Measure, sum: u128, length: u64) -> i32 {
+    let length = u128::from(length);
     let rounded = match Unit::of(measure) {
         Unit::Permille if measure == Measure::FlowScore => sum,
-        // What was summed up is thousandths times nanoseconds.
-        Unit::Permille if measure == Measure::DensityLevel => (sum + length / 2) / length,
+        // What was summed up is millionths times nanoseconds.
+        Unit::Permille if measure == Measure::DensityLevel => (sum + 500 * length) / (1000 * length),
         Unit::Count | Unit::Metres => sum,
         Unit::Seconds => (sum + 500_000_000) / 1_000_000_000,
-        Unit::Permille => (sum * 1000 + length / 2) / length,
+        Unit::Permille => (sum.saturating_mul(1000) + length / 2) / length,
     };
     i32::try_from(rounded).unwrap_or(i32::MAX)
 }
@@ -121,14 +121,15 @@ mod tests {
     #[test]
     fn sums_are_rounded_to_the_nearest_and_never_wrap() {
         let minute = 60_000_000_000;
+        let long = u128::from(minute);
         assert_eq!(value(Measure::OccupancyTime, 499_999_999, minute), 0);
         assert_eq!(value(Measure::OccupancyTime, 500_000_000, minute), 1);
-        assert_eq!(value(Measure::PresenceMean, minute / 2, minute), 500);
+        assert_eq!(value(Measure::PresenceMean, long / 2, minute), 500);
         assert_eq!(value(Measure::PresenceMean, 29_999_999, minute), 0);
         assert_eq!(value(Measure::PresenceMean, 30_000_000, minute), 1);
-        assert_eq!(value(Measure::DensityLevel, 1500 * minute / 2, minute), 750);
+        assert_eq!(value(Measure::DensityLevel, 1_500_000 * long / 2, minute), 750);
         assert_eq!(value(Measure::CrossingCount, 7, minute), 7);
-        assert_eq!(value(Measure::CrossingCount, u64::MAX, 1), i32::MAX);
-        assert_eq!(value(Measure::PresenceMean, u64::MAX, 1), i32::MAX);
+        assert_eq!(value(Measure::CrossingCount, u128::from(u64::MAX), 1), i32::MAX);
+        assert_eq!(value(Measure::PresenceMean, u128::from(u64::MAX), 1), i32::MAX);
     }
 }

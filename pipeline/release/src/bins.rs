@@ -19,8 +19,8 @@ pub(crate) const MAX_BINS: u64 = 1000;
 /// What has been summed in one bin.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bin {
-    /// By cell: objects or nanoseconds, as the measure asks.
-    pub(crate) sums: Vec<u64>,
+    /// By cell: objects, nanoseconds, or nanoseconds times shares, as the measure asks.
+    pub(crate) sums: Vec<u128>,
     /// Time covered by trusted frames.
     pub(crate) trusted_nanos: u64,
     /// Frames analysed.
@@ -91,19 +91,19 @@ impl Series {
     pub(crate) fn peak(&mut self, place: usize, at: u64, amount: u64) -> Added {
         let Some(bin) = self.bin(at) else { return Added::Late };
         if let Some(highest) = bin.sums.get_mut(place) {
-            *highest = amount.max(*highest);
+            *highest = u128::from(amount).max(*highest);
         }
         Added::Whole
     }
 
-    /// A level that held from `from` to `to`: summed as level times nanoseconds.
-    pub(crate) fn level(&mut self, place: usize, from: u64, to: u64, level: u64) -> Added {
-        self.spread(from, to, |bin, nanos| add(bin, place, nanos.saturating_mul(level)))
+    /// An object that added `share` to a level from `from` to `to`: summed as share times nanoseconds.
+    pub(crate) fn level(&mut self, place: usize, from: u64, to: u64, share: u64) -> Added {
+        self.spread(from, to, |bin, nanos| add(bin, place, u128::from(nanos) * u128::from(share)))
     }
 
     /// One object in a zone from `from` to `to`: summed over objects.
     pub(crate) fn presence(&mut self, place: usize, from: u64, to: u64) -> Added {
-        self.spread(from, to, |bin, nanos| add(bin, place, nanos))
+        self.spread(from, to, |bin, nanos| add(bin, place, u128::from(nanos)))
     }
 
     /// Any object in a zone from `from` to `to`: the time that another object has covered counts once.
@@ -113,7 +113,11 @@ impl Series {
         let Some(covered) = self.covered.get_mut(place) else { return Added::Whole };
         let from = from.max(*covered);
         *covered = to.max(*covered);
-        if from < to { self.spread(from, to, |bin, nanos| add(bin, place, nanos)) } else { Added::Whole }
+        if from < to {
+            self.spread(from, to, |bin, nanos| add(bin, place, u128::from(nanos)))
+        } else {
+            Added::Whole
+        }
     }
 
     /// Steps over a gap that is too long to be filled with empty bins; says how many bins it leaves out.
@@ -191,7 +195,7 @@ fn floor(at: u64, length: u64) -> u64 {
     at / length * length
 }
 
-fn add(bin: &mut Bin, place: usize, amount: u64) {
+fn add(bin: &mut Bin, place: usize, amount: u128) {
     if let Some(sum) = bin.sums.get_mut(place) {
         *sum = sum.saturating_add(amount);
     }
@@ -212,7 +216,7 @@ mod tests {
         Series::new(10, vec![cell(Measure::PresenceMean), cell(Measure::OccupancyTime)], 103)
     }
 
-    fn closed(series: &mut Series, due: u64) -> Vec<(u64, Vec<u64>)> {
+    fn closed(series: &mut Series, due: u64) -> Vec<(u64, Vec<u128>)> {
         series.due = due;
         let mut list = Vec::new();
         loop {

@@ -368,8 +368,8 @@ impl Camera {
                     series.occupancy(place, since(lasted), at)
                 }
                 FindingKind::Presence { lasted } => series.presence(place, since(lasted), at),
-                FindingKind::Level { permille, lasted, .. } => {
-                    series.level(place, since(lasted), at, u64::from(permille))
+                FindingKind::Level { share, lasted, .. } => {
+                    series.level(place, since(lasted), at, u64::from(share))
                 }
                 FindingKind::Peak { amount, .. } => series.peak(place, at, u64::from(amount)),
                 FindingKind::Crossing { .. } | FindingKind::Turn { .. } | FindingKind::Counted { .. } => {

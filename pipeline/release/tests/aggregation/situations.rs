@@ -209,7 +209,7 @@ fn turns_have_words_of_their_own_and_levels_their_units() {
     let (car, peak) = (Some(Class::Car), |measure, amount| FindingKind::Peak { measure, amount });
     let speed = FindingKind::Counted { measure: Measure::SpeedHist, direction: Direction::Forward, bucket: 4 };
     let level =
-        FindingKind::Level { measure: Measure::DensityLevel, permille: 500, lasted: Duration::from_secs(6) };
+        FindingKind::Level { measure: Measure::DensityLevel, share: 500_000, lasted: Duration::from_secs(6) };
     let findings = [
         at(LINE, car, FindingKind::Turn { toward: ZONE }),
         at(ZONE, None, peak(Measure::QueueLen, 4)),
