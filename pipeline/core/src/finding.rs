@@ -244,7 +244,7 @@ pub enum FindingKind {
     Level {
         /// Of which measure.
         measure: Measure,
-        /// In millionths of the measure's unit.
+        /// In millionths of the measure's unit, the same for every object in the zone.
         share: u32,
         /// For how long; one step from frame to frame.
         lasted: Duration,

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::detection::Class;
+use crate::finding::{Cell, Measure};
 
 /// Which rules apply to a camera. The names are those of `privacy.profile`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,28 @@ impl Profile {
             (Self::Strict | Self::StrictWorstcase, _) => true,
             (Self::Standard, Some(class)) => class.is_personal(),
             (Self::Standard, None) => false,
+        }
+    }
+
+    /// Whether a counter leaves under this profile. One vehicle can change the length of a queue without bound, so
+    /// that no noise would hide it; and what bounds the worst case are counts.
+    pub const fn releases(self, cell: &Cell) -> bool {
+        match (self, cell.measure) {
+            (_, Measure::CrossingCount | Measure::TurnCount | Measure::StoppedCount | Measure::LoiteringCount) => {
+                true
+            }
+            (Self::StrictWorstcase, _) => false,
+            (_, Measure::QueueLen | Measure::QueueReach) => !self.has_noise(cell.class),
+            (
+                _,
+                Measure::OccupancyTime
+                | Measure::PresenceMean
+                | Measure::DwellHist
+                | Measure::SpeedHist
+                | Measure::DensityLevel
+                | Measure::HeadwayHist
+                | Measure::FlowScore,
+            ) => true,
         }
     }
 }
