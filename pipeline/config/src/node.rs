@@ -9,6 +9,7 @@ use kerbside_core::tree::{Field, Reader};
 
 use crate::Catalogue;
 use crate::files;
+use crate::privacy::refuse_labels;
 use crate::settings::{DetectSettings, NodeSettings, SpoolSettings};
 use crate::shared::Shared;
 
@@ -53,6 +54,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         defaults = defaults.overlaid(&map, catalogue);
         map.finish();
     }
+    refuse_labels(reader);
     reader.finish();
     let settings = name.map(|name| NodeSettings { name, metrics_address, spool, learned_folder, detect, models });
     (settings, defaults)

@@ -172,6 +172,19 @@ const CASES: &[Case] = &[
         content: &[("node.yaml", "- name: a"), PLAZA],
         expected: &["DIR/node.yaml:1:1: a list was found; a map of keys is expected"],
     },
+    Case {
+        content: &[
+            (
+                "node.yaml",
+                "name: a\nlabels: [x]\ndefaults: {privacy: {epsilon: {passage: 0.198, passages_per_day: 10}}}",
+            ),
+            ("cameras/plaza.yaml", "privacy: {epsilon: {passage: 0.5}}"),
+        ],
+        expected: &[
+            "DIR/cameras/plaza.yaml:1:30: privacy.epsilon.passage: 10 passages of 0.5 would cost 5 a day; at most 1.98 a day is allowed, which is 3 of them",
+            "DIR/node.yaml:2:1: labels: no free text can leave the node: its tables know names alone; leave the key out: a comment, after '#', is the place for words of your own",
+        ],
+    },
     // Between cameras.
     Case {
         content: &[

@@ -33,6 +33,16 @@ pub(crate) const TABLE: [OperatorSpec; 2] = [
     },
 ];
 
+/// One more, which feeds and watches whatever its entry says.
+pub(crate) const FREE: OperatorSpec = OperatorSpec {
+    name: "measure_freely",
+    summary: "Measures anything.",
+    manual: "",
+    options: &[],
+    example: "",
+    configure: measure_freely,
+};
+
 struct Idle;
 
 impl Operator for Idle {
@@ -65,6 +75,28 @@ fn measure_occupancy(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Opt
     }
     let (site, _) = zone?;
     configured(reader, surroundings, site, Measure::OccupancyTime, &[Direction::None])
+}
+
+/// `{feeds: [MEASURE, ...], watches: [MEASURE, ...], classes: [CLASS, ...]}`, at the picture; of all vehicles together
+/// where there are no classes.
+fn measure_freely(reader: &Reader<'_>, _: Surroundings<'_>) -> Option<Configured> {
+    let words = |key| -> Vec<&str> {
+        let items = reader.optional(key).and_then(|field| field.list()).unwrap_or_default();
+        items.iter().filter_map(|item| item.text()).collect()
+    };
+    let mut classes: Vec<Option<Class>> = words("classes").into_iter().map(Class::from_name).collect();
+    if classes.is_empty() {
+        classes.push(None);
+    }
+    let cells = |key| -> Vec<Cell> {
+        let names = words(key);
+        let measures = Measure::ALL.into_iter().filter(|measure| names.contains(&measure.name()));
+        let cells =
+            measures.flat_map(|it| classes.iter().map(move |class| Cell::new(SiteId::PICTURE, it, *class)));
+        cells.flat_map(Cell::histogram).collect()
+    };
+    let watches = cells("watches");
+    Some(Configured { watches, ..Configured::counting(Idle, cells("feeds")) })
 }
 
 fn configured(
