@@ -26,11 +26,8 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
         let Some((_, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
-        let cameras = match settings.cameras.len() {
-            1 => "1 camera".to_owned(),
-            count => format!("{count} cameras"),
-        };
-        let mut text = format!("node {}: {}, no problems\n", settings.node.name, cameras);
+        let cameras = counted(settings.cameras.len(), "camera");
+        let mut text = format!("node {}: {cameras}, no problems\n", settings.node.name);
         for camera in &settings.cameras {
             for note in &camera.notes {
                 complain(&note.to_string());
@@ -39,12 +36,12 @@ impl Check {
             let (name, numbers) = (&camera.name, camera.numbers_per_day());
             text.push_str(&format!(
                 "camera {name}: {} at {} fps, {}\n\
-                 camera {name}: profile {}, {} counters, at most {numbers} numbers ({} bytes) a day\n",
+                 camera {name}: profile {}, {}, at most {numbers} numbers ({} bytes) a day\n",
                 camera.detector.model,
                 camera.analyse_fps,
                 operators.join(", "),
                 camera.privacy.profile.name(),
-                camera.released_cells().count(),
+                counted(camera.released_cells().count(), "counter"),
                 BYTES_PER_NUMBER * numbers,
             ));
         }
@@ -92,6 +89,9 @@ pub(crate) fn report(error: &ConfigError) {
     for problem in problems {
         complain(&problem.to_string());
     }
-    let count = problems.len();
-    complain(&format!("{count} {}", if count == 1 { "problem" } else { "problems" }));
+    complain(&counted(problems.len(), "problem"));
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
