@@ -94,11 +94,6 @@ impl Measure {
         }
     }
 
-    /// Whether it counts events, each of which adds one to one cell: no histogram, no level and no peak.
-    pub const fn is_plain_count(self) -> bool {
-        matches!(self, Self::CrossingCount | Self::TurnCount | Self::StoppedCount | Self::LoiteringCount)
-    }
-
     /// Whether each object adds its time in a zone, alone or times a share of its own.
     pub const fn is_presence(self) -> bool {
         matches!(self, Self::OccupancyTime | Self::PresenceMean | Self::DensityLevel)
@@ -254,7 +249,7 @@ pub enum FindingKind {
     Level {
         /// Of which measure.
         measure: Measure,
-        /// In millionths of the measure's unit.
+        /// In millionths of the measure's unit, the same for every object in the zone.
         share: u32,
         /// For how long; one step from frame to frame.
         lasted: Duration,

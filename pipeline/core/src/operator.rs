@@ -136,6 +136,9 @@ pub struct Alert {
     pub value: i32,
     /// What `value` is of.
     pub unit: IncidentUnit,
+    /// What one object adds to the zone's [`crate::finding::Measure::DensityLevel`], in millionths of its unit; 0 where
+    /// the zone's area is not known.
+    pub share: u32,
 }
 
 impl Configured {
