@@ -49,6 +49,7 @@ pub(crate) fn judge(operators: &Field<'_>, entries: &[Entry<'_, '_>], privacy: &
         note_loud_presence(entry, families, privacy);
         note_blind(entry, privacy.profile);
     }
+    note_alerts(entries, privacy);
 }
 
 /// How many numbers these counters give in a day.
@@ -74,6 +75,39 @@ fn note_blind(entry: &Entry<'_, '_>, profile: Profile) {
     if let Some(names) = names(unseen) {
         let profile = profile.name();
         entry.field.note(format!("it looks at {names}, which the profile '{profile}' does not release"));
+    }
+}
+
+/// Alerts on a number of people, which are decided by a noisy number or not at all.
+fn note_alerts(entries: &[Entry<'_, '_>], privacy: &Privacy) {
+    const WINDOWS_PER_DAY: f64 = 1440.0;
+    let alerts = |entry: &Entry<'_, '_>| {
+        let noised = entry.configured.alerts.iter().filter(|alert| privacy.profile.has_noise(Some(alert.class)));
+        noised.copied().collect::<Vec<_>>()
+    };
+    // They share their budget. The scales are those of a sum of person-minutes over a minute, against its threshold:
+    // for words alone.
+    let share = entries.iter().map(|entry| alerts(entry).len()).sum::<usize>() as f64 * 1000.0
+        / f64::from(privacy.epsilon.alert);
+    let (of_threshold, of_sum) = (2.0 * share, 4.0 * share);
+    let deviation = std::f64::consts::SQRT_2 * of_threshold.hypot(of_sum);
+    // Where an empty zone is expected to look like a crowd once a day; half of the noise is above zero.
+    let sure = (of_sum * (WINDOWS_PER_DAY / 2.0).ln()).ceil();
+    for entry in entries {
+        for alert in alerts(entry) {
+            let (kind, profile, from) = (alert.kind.name(), privacy.profile, f64::from(alert.from_milli) / 1000.0);
+            if profile == Profile::StrictWorstcase {
+                let (profile, other) = (profile.name(), Profile::Strict.name());
+                entry.field.note(format!(
+                    "the profile '{profile}' does not tell {kind}, because it releases plain counts alone; '{other}' does"
+                ));
+            } else if from < sure {
+                entry.field.note(format!(
+                    "{kind} begins at {from} people, and a number decides on it whose noise has a standard deviation of \
+                     {deviation:.1}: below {sure} people an empty zone looks like a crowd once a day or more"
+                ));
+            }
+        }
     }
 }
 

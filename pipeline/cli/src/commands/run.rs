@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use kerbside_runtime::{Node, NodeOptions};
 
-use super::check::load;
+use super::check::{load, log_notes};
 use crate::models::{EngineArgument, ModelsArgument};
 use crate::signals::StopRequest;
 use crate::{Outcome, logging};
@@ -40,6 +40,10 @@ impl Run {
         logging::start(&self.log)?;
         let stop = StopRequest::listen()?;
         let Some((folder, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
+        // In a demonstration nothing is kept back and nothing has noise.
+        if self.bin.is_none() {
+            settings.cameras.iter().for_each(log_notes);
+        }
         let options = NodeOptions {
             software: format!("kerbside {}", env!("CARGO_PKG_VERSION")),
             demo_bin: self.bin,

@@ -3,8 +3,9 @@
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Findings, Measure};
 use kerbside_core::geometry::SiteId;
+use kerbside_core::incident::{IncidentKind, IncidentUnit};
 use kerbside_core::observation::Observation;
-use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
+use kerbside_core::operator::{Alert, Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
@@ -77,8 +78,8 @@ fn measure_occupancy(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Opt
     configured(reader, surroundings, site, Measure::OccupancyTime, &[Direction::None])
 }
 
-/// `{feeds: [MEASURE, ...], watches: [MEASURE, ...], classes: [CLASS, ...]}`, at the picture; of all vehicles together
-/// where there are no classes.
+/// `{feeds: [MEASURE, ...], watches: [MEASURE, ...], classes: [CLASS, ...], crowd: PEOPLE}`, at the picture; of all
+/// vehicles together where there are no classes.
 fn measure_freely(reader: &Reader<'_>, _: Surroundings<'_>) -> Option<Configured> {
     let words = |key| -> Vec<&str> {
         let items = reader.optional(key).and_then(|field| field.list()).unwrap_or_default();
@@ -96,7 +97,18 @@ fn measure_freely(reader: &Reader<'_>, _: Surroundings<'_>) -> Option<Configured
         cells.flat_map(Cell::histogram).collect()
     };
     let watches = cells("watches");
-    Some(Configured { watches, ..Configured::counting(Idle, cells("feeds")) })
+    let people = reader.optional("crowd").and_then(|field| field.integer(1..=1000, "people"));
+    let alerts = people.map(|people| Alert {
+        site: SiteId::PICTURE,
+        kind: IncidentKind::CrowdDensity,
+        class: Class::Person,
+        from_milli: 1000 * people as u32,
+        until_milli: 800 * people as u32,
+        value: people as i32,
+        unit: IncidentUnit::Count,
+        share: 0,
+    });
+    Some(Configured { watches, ..Configured::counting(Idle, cells("feeds")).alerting(alerts) })
 }
 
 fn configured(

@@ -119,6 +119,30 @@ fn noise_that_drowns_a_mean_number_of_people_is_noted() {
 }
 
 #[test]
+fn pc_14_an_alert_that_noise_can_set_off_is_noted() {
+    assert_eq!(
+        notes("", "{crowd: 12}"),
+        [
+            "plaza.yaml:1:30: operators.measure_freely[0]: note: crowd_density begins at 12 people, and a number decides on it whose noise has a standard deviation of 9.6: below 40 people an empty zone looks like a crowd once a day or more"
+        ]
+    );
+    assert_eq!(notes("", "{crowd: 40}"), NONE);
+    assert_eq!(
+        notes("", "{crowd: 60}, {crowd: 80}"),
+        [
+            "plaza.yaml:1:30: operators.measure_freely[0]: note: crowd_density begins at 60 people, and a number decides on it whose noise has a standard deviation of 19.2: below 80 people an empty zone looks like a crowd once a day or more"
+        ],
+        "two share one budget"
+    );
+    assert_eq!(
+        notes("privacy: {profile: strict-worstcase}", "{crowd: 500}"),
+        [
+            "plaza.yaml:1:30: operators.measure_freely[0]: note: the profile 'strict-worstcase' does not tell crowd_density, because it releases plain counts alone; 'strict' does"
+        ]
+    );
+}
+
+#[test]
 fn keys_that_change_nothing_in_a_profile_are_noted() {
     let text =
         "privacy: {profile: strict-worstcase, epsilon: {split: {count: 0.1}}, bounds: {cells_per_track: 1}}";
