@@ -186,8 +186,8 @@ impl Operator for DetectCrowd {
             let lasted = if self.mean.is_some() { step } else { Duration::ZERO };
             self.mean = Some(mean);
             if let Some(area) = area.filter(|_| count > 0.0 && !lasted.is_zero()) {
-                let permille = (1000.0 * count / area).round() as u32;
-                let kind = FindingKind::Level { measure: Measure::DensityLevel, permille, lasted };
+                let share = (1e6 * count / area).round() as u32;
+                let kind = FindingKind::Level { measure: Measure::DensityLevel, share, lasted };
                 findings.push(Finding { at, site, class: Some(PERSON), track: None, kind });
             }
             let level = mean / per;

@@ -387,8 +387,8 @@ fn totals(findings: &[Finding]) -> BTreeMap<Total, f64> {
             let (total, amount) = match finding.kind {
                 FindingKind::Presence { lasted } => (Total::Presence(cell), lasted.as_secs_f64()),
                 FindingKind::Peak { amount, .. } => (Total::Peak(cell), f64::from(amount)),
-                FindingKind::Level { permille, lasted, .. } => {
-                    (Total::Level(cell), f64::from(permille) * lasted.as_secs_f64())
+                FindingKind::Level { share, lasted, .. } => {
+                    (Total::Level(cell), f64::from(share) / 1e3 * lasted.as_secs_f64())
                 }
                 _ => (Total::Count(cell), 1.0),
             };

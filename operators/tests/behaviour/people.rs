@@ -250,9 +250,9 @@ fn density_is_people_on_square_metres_of_the_street() {
     assert_eq!((begin.unit, begin.value), (IncidentUnit::PeoplePer100SquareMetres, 11), "22 on 200 m²");
     let (mut sum, mut time) = (0.0, Duration::ZERO);
     for finding in &found {
-        if let FindingKind::Level { measure, permille, lasted } = finding.kind {
+        if let FindingKind::Level { measure, share, lasted } = finding.kind {
             assert_eq!(measure, Measure::DensityLevel);
-            sum += f64::from(permille) * lasted.as_secs_f64();
+            sum += f64::from(share) / 1e3 * lasted.as_secs_f64();
             time += lasted;
         }
     }

@@ -166,7 +166,7 @@ impl Board {
                 tally.level = if first { 1 } else { tally.level + 1 };
             }
             FindingKind::Peak { amount, .. } => tally.level = amount,
-            FindingKind::Level { permille, .. } => tally.level = permille,
+            FindingKind::Level { share, .. } => tally.level = share / 1000,
             FindingKind::Incident(_) => {}
         }
         tally.highest = tally.highest.max(tally.level);
@@ -176,7 +176,7 @@ impl Board {
 
 /// Levels are told at every frame, also where there is nothing.
 fn is_something(kind: &FindingKind) -> bool {
-    !matches!(kind, FindingKind::Peak { amount: 0, .. } | FindingKind::Level { permille: 0, .. })
+    !matches!(kind, FindingKind::Peak { amount: 0, .. } | FindingKind::Level { share: 0, .. })
 }
 
 #[cfg(test)]
