@@ -47,6 +47,8 @@ pub(crate) struct Intake {
     is_stream: bool,
     widest_picture: u32,
     frames: Mutex<Option<Arc<Sender<Frame>>>>,
+    /// When the frame arrived that was sent last.
+    newest: Mutex<Option<Instant>>,
     reader_gone: AtomicBool,
     stopping: AtomicBool,
     /// Whole pictures that left the decoder.
@@ -136,6 +138,7 @@ impl Intake {
             is_stream,
             widest_picture,
             frames: Mutex::new(Some(Arc::new(frames))),
+            newest: Mutex::new(None),
             reader_gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             whole: AtomicU64::new(0),
@@ -171,6 +174,20 @@ impl Intake {
     pub(crate) fn close(&self) {
         self.state().connection += 1;
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// See [`crate::CameraHandle::discard_older_than`].
+    pub(crate) fn discard_older_than(&self, limit: Duration) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        // All that waits is at least as old as what was sent last.
+        if newest.is_none_or(|arrived| arrived.elapsed() <= limit) {
+            return;
+        }
+        *newest = None;
+        let sender = self.frames.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for _ in 0..sender.map_or(0, |sender| sender.discard()) {
+            self.counts.dropped(DropReason::TooOld);
+        }
     }
 
     /// Whether nobody takes the frames any more.
@@ -284,6 +301,8 @@ impl Tap {
         let Some(frame) = self.frame(sample)? else { return Ok(gst::FlowSuccess::Ok) };
         let sender = self.intake.frames.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(sender) = sender else { return Err(gst::FlowError::Eos) };
+        // Before it is sent: what is sent meanwhile must not be taken for the one before it.
+        *self.intake.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame.arrived);
         match sender.send(frame) {
             Ok(replaced) => {
                 if replaced.is_some() {

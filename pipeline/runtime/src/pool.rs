@@ -23,6 +23,8 @@ pub(crate) struct Ask {
     /// Which of the pool's models.
     pub(crate) model: usize,
     pub(crate) frame: Frame,
+    /// From when on nobody may look at the frame any more.
+    pub(crate) good_until: Option<Instant>,
     /// An empty list whose memory is reused.
     pub(crate) detections: Vec<Detection>,
     pub(crate) reply: Reply<Answer>,
@@ -52,6 +54,8 @@ pub(crate) enum Failure {
     Inference(#[from] InferenceError),
     #[error("the detector panicked")]
     Panicked,
+    #[error("the frame was too old")]
+    TooOld,
 }
 
 /// How many threads do what.
@@ -112,7 +116,11 @@ impl Pool {
 
 fn work(asks: &Turns<Ask>, makers: &[Maker]) {
     let mut detectors: Vec<Box<dyn Detector>> = makers.iter().map(|make| make()).collect();
-    while let Some(Ask { model, frame, mut detections, reply }) = asks.receive() {
+    while let Some(Ask { model, frame, good_until, mut detections, reply }) = asks.receive() {
+        if good_until.is_some_and(|until| Instant::now() > until) {
+            reply.give(Answer { frame, detections, outcome: Err(Failure::TooOld) });
+            continue;
+        }
         let detector = &mut detectors[model];
         let outcome = catch_unwind(AssertUnwindSafe(|| detect(&mut **detector, &frame, &mut detections)));
         let outcome = match outcome {
@@ -208,8 +216,13 @@ mod tests {
                 FrameHeader { sequence, ..FrameHeader::of_picture(SIZE, PixelFormat::I420, Instant::now()) };
             let planes = OwnedPlanes::flat(SIZE, PixelFormat::I420, 0, 0);
             let frame = Frame::new(header, Arc::new(planes)).unwrap();
+            self.ask_of(camera, frame, None)
+        }
+
+        fn ask_of(&self, camera: usize, frame: Frame, good_until: Option<Instant>) -> Awaited<Answer> {
             let (reply, answer) = reply();
-            assert!(self.entrances[camera].send(Ask { model: 0, frame, detections: Vec::new(), reply }).is_ok());
+            let ask = Ask { model: 0, frame, good_until, detections: Vec::new(), reply };
+            assert!(self.entrances[camera].send(ask).is_ok());
             answer
         }
 
