@@ -170,6 +170,18 @@ mod tests {
     const HEAD: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
 
     #[test]
+    fn pc_16_a_sealed_process_leaves_no_core_dump_and_lets_nobody_read_its_memory() {
+        let sealed = seal();
+        let core = getrlimit(Resource::Core);
+        assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        let refused = Sealed { dumpable: Err(rustix::io::Errno::PERM), ..sealed };
+        assert_eq!(check(&refused, true).ok(), Some(true), "a warning");
+        let error = check(&refused, false).unwrap_err().to_string();
+        assert!(error.contains("PR_SET_DUMPABLE") && error.contains("--insecure-dev"), "{error}");
+    }
+
+    #[test]
     fn pc_16_swap_on_a_disk_is_seen_and_compressed_memory_is_none() {
         let none = |_: &str| None;
         let table: [(&str, &[&str]); 5] = [

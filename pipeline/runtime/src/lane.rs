@@ -306,3 +306,83 @@ fn is_too_old(frame: &Frame) -> bool {
 fn whole_milliseconds(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kerbside_channel::{WhenFull, edge};
+    use kerbside_config::TimeZone;
+    use kerbside_core::frame::{FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+    use kerbside_telemetry::Telemetry;
+
+    use super::*;
+    use crate::analysis::AnalysisSettings;
+    use crate::turns::turns;
+
+    const SIZE: PictureSize = PictureSize { width: 64, height: 64 };
+
+    fn frame(sequence: u64, age: Duration) -> Frame {
+        let arrived = Instant::now().checked_sub(age).unwrap();
+        let header = FrameHeader { sequence, ..FrameHeader::of_picture(SIZE, PixelFormat::I420, arrived) };
+        Frame::new(header, Arc::new(OwnedPlanes::flat(SIZE, PixelFormat::I420, 0, 0))).unwrap()
+    }
+
+    /// Which of some frames a lane reports, and how many it drops as too old. The detector answers the frame of
+    /// number 7 only when it is told that it has become too old meanwhile.
+    fn reported(is_live: bool) -> (Vec<u64>, f64) {
+        let telemetry = Telemetry::new();
+        let (sender, frames) = edge(&telemetry, "slot", 8, WhenFull::Block);
+        let (reports, reported) = edge(&telemetry, "reports", 8, WhenFull::Block);
+        let (entrances, asked) = turns::<Ask>(&telemetry, &[("a", 1)]);
+        let metrics = CameraMetrics::new(&telemetry, "a");
+        let lane = Lane {
+            camera: 0,
+            name: "a".to_owned(),
+            model: 0,
+            analysis: Analysis::new(AnalysisSettings {
+                camera: "a".to_owned(),
+                min_score: 0.5,
+                classes: Vec::new(),
+                time_zone: TimeZone::UTC,
+                operators: Vec::new(),
+                chunk: None,
+            }),
+            watcher: SceneWatcher::new(),
+            frames,
+            asks: entrances.into_iter().next().unwrap(),
+            reports,
+            metrics: metrics.clone(),
+            in_flight: 1,
+            inspect: None,
+            is_live,
+        };
+        let young = MAX_FRAME_AGE / 2;
+        for (number, age) in [(1, young), (2, MAX_FRAME_AGE), (3, 2 * MAX_FRAME_AGE), (7, young), (8, young)] {
+            sender.send(frame(number, age)).unwrap();
+        }
+        drop(sender);
+        let lane = std::thread::spawn(move || lane.run());
+        while let Some(Ask { frame, detections, reply, .. }) = asked.receive() {
+            let is_late = is_live && frame.sequence == 7;
+            let outcome = if is_late { Err(Failure::TooOld) } else { Ok(Default::default()) };
+            reply.give(Answer { frame, detections, outcome });
+        }
+        lane.join().unwrap();
+        let numbers = std::iter::from_fn(|| reported.receive()).map(|report| report.sequence).collect();
+        (numbers, metrics.dropped(DropReason::TooOld).value())
+    }
+
+    #[test]
+    fn pc_16_a_live_frame_that_is_too_old_is_dropped_and_counted_and_one_of_a_clip_is_not() {
+        assert_eq!(reported(true), (vec![1, 8], 3.0));
+        assert_eq!(reported(false), (vec![1, 2, 3, 7, 8], 0.0));
+    }
+
+    #[test]
+    fn pc_12_what_a_stage_took_is_told_in_whole_milliseconds() {
+        for (micros, millis) in [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2), (15_300, 16)] {
+            assert_eq!(whole_milliseconds(Duration::from_micros(micros)), Duration::from_millis(millis));
+        }
+    }
+}

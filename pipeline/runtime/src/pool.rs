@@ -233,6 +233,25 @@ mod tests {
     }
 
     #[test]
+    fn pc_16_a_frame_that_became_too_old_while_it_waited_is_not_looked_at() {
+        let gates = gates(1, &[("a", 2)]);
+        let frame = |sequence| {
+            let header =
+                FrameHeader { sequence, ..FrameHeader::of_picture(SIZE, PixelFormat::I420, Instant::now()) };
+            Frame::new(header, Arc::new(OwnedPlanes::flat(SIZE, PixelFormat::I420, 0, 0))).unwrap()
+        };
+        let over = Instant::now().checked_sub(Duration::from_nanos(1)).unwrap();
+        let old = gates.ask_of(0, frame(1), Some(over));
+        let young = gates.ask_of(0, frame(2), Some(over + Duration::from_secs(3600)));
+        gates.go_on.send(()).unwrap();
+        let old = old.wait().unwrap();
+        assert!(matches!(old.outcome, Err(Failure::TooOld)) && old.detections.is_empty());
+        assert!(young.wait().unwrap().outcome.is_ok());
+        assert_eq!(gates.begun.receive(), Some(2), "the old one never got to a detector");
+        gates.close();
+    }
+
+    #[test]
     fn a_modest_camera_is_answered_next_after_the_frame_that_runs() {
         let gates = gates(1, &[("greedy", 8), ("modest", 1)]);
         let mut greedy = vec![gates.ask(0, 0)];
