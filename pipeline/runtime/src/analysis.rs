@@ -173,7 +173,9 @@ impl Analysis {
         }
         self.tracker.start_anew();
         let first = u16::try_from(self.guards.len()).expect("a camera's file holds few operators");
-        for ((place, named), _) in (first..).zip(&mut self.operators).zip(&self.counting).filter(|(_, counts)| **counts) {
+        for ((place, named), _) in
+            (first..).zip(&mut self.operators).zip(&self.counting).filter(|(_, counts)| **counts)
+        {
             named.operator.finish(&mut self.findings);
             self.authors.resize(self.findings.as_slice().len(), place);
         }

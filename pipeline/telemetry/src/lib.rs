@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
-pub use handles::{CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, PrivacyMetrics, Stage};
+pub use handles::{
+    CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, PrivacyMetrics, Stage,
+};
 pub use metric::{Kind, Metric};
 
 /// The media type of [`Telemetry::render`].

@@ -34,7 +34,11 @@ fn pc_19_rows_are_deleted_once_they_are_older_than_they_may_be_kept() {
     spool.sync().unwrap();
     assert_eq!(segments(folder.path(), Table::Agg).len(), 2);
 
-    assert_eq!(spool.expire(minutes(60 + 30)).unwrap(), 0, "the newest row of the first is an hour old, not older");
+    assert_eq!(
+        spool.expire(minutes(60 + 30)).unwrap(),
+        0,
+        "the newest row of the first is an hour old, not older"
+    );
     assert_eq!(read(folder.path()).rows.len(), 180);
     assert_eq!(spool.expire(minutes(60 + 31)).unwrap(), 90);
     assert_eq!(read(folder.path()).rows, released_rows(&second), "what is gone is gone from the disk");
@@ -61,7 +65,8 @@ fn pc_19_a_spool_that_was_left_alone_for_long_is_emptied_when_it_is_opened() {
     let mut node = Node::of(&spool);
     (0..5).for_each(|_| drop(spool.append(&node.agg(), now()).unwrap()));
     spool.close().unwrap();
-    let written = WallTime::from(fs::metadata(&segments(folder.path(), Table::Agg)[0]).unwrap().modified().unwrap());
+    let written =
+        WallTime::from(fs::metadata(&segments(folder.path(), Table::Agg)[0]).unwrap().modified().unwrap());
 
     let (spool, recovery) = Spool::open(hourly(folder.path()), written).unwrap();
     assert_eq!((recovery.expired_rows(), read(folder.path()).rows.len()), (0, 15));
