@@ -151,10 +151,11 @@ fn share(area: Option<f64>) -> u32 {
 impl Settings {
     /// The same thresholds for the release stage, which knows no areas. Nobody is no crowd there either.
     fn alert(&self, kind: IncidentKind) -> Alert {
-        let Self { site, from, until, per, unit, .. } = *self;
+        let Self { site, from, until, per, unit, share, .. } = *self;
         let milli = |level: f64| (1000.0 * (level * per).max(LEAST_PEOPLE)).round() as u32;
         let value = self.told(from);
-        Alert { site, kind, class: PERSON, from_milli: milli(from), until_milli: milli(until), value, unit }
+        let (from_milli, until_milli) = (milli(from), milli(until));
+        Alert { site, kind, class: PERSON, from_milli, until_milli, value, unit, share }
     }
 
     /// A level in people per `per` as an incident tells it.

@@ -41,25 +41,15 @@ impl Profile {
         }
     }
 
-    /// Whether a counter leaves under this profile. One vehicle can change the length of a queue without bound, so
-    /// that no noise would hide it; and what bounds the worst case are counts.
+    /// Whether numbers of this counter leave at all. Under noise a queue's length and reach do not: one vehicle that
+    /// stands in the right place joins two queues, so it can change them without bound.
+    /// Where the tracker is not trusted, counts alone leave: how much one object may add to them is bounded without it.
     pub const fn releases(self, cell: &Cell) -> bool {
-        match (self, cell.measure) {
-            (_, Measure::CrossingCount | Measure::TurnCount | Measure::StoppedCount | Measure::LoiteringCount) => {
-                true
+        match self {
+            Self::Strict | Self::Standard => {
+                !(self.has_noise(cell.class) && matches!(cell.measure, Measure::QueueLen | Measure::QueueReach))
             }
-            (Self::StrictWorstcase, _) => false,
-            (_, Measure::QueueLen | Measure::QueueReach) => !self.has_noise(cell.class),
-            (
-                _,
-                Measure::OccupancyTime
-                | Measure::PresenceMean
-                | Measure::DwellHist
-                | Measure::SpeedHist
-                | Measure::DensityLevel
-                | Measure::HeadwayHist
-                | Measure::FlowScore,
-            ) => true,
+            Self::StrictWorstcase => cell.measure.is_plain_count(),
         }
     }
 }
