@@ -110,6 +110,11 @@ impl Measure {
         }
     }
 
+    /// Whether it counts events, each of which adds one to one cell: no histogram, no level and no peak.
+    pub const fn is_plain_count(self) -> bool {
+        matches!(self, Self::CrossingCount | Self::TurnCount | Self::StoppedCount | Self::LoiteringCount)
+    }
+
     /// Whether each object adds its time in a zone, alone or times a share of its own.
     pub const fn is_presence(self) -> bool {
         matches!(self, Self::OccupancyTime | Self::PresenceMean | Self::DensityLevel)
