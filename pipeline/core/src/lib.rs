@@ -16,6 +16,7 @@ pub mod ground;
 pub mod incident;
 pub mod observation;
 pub mod operator;
+pub mod privacy;
 pub mod time;
 pub mod tree;
 pub mod yaml;

@@ -4,7 +4,7 @@ use crate::detection::Class;
 use crate::finding::{Cell, Findings};
 use crate::geometry::{Geometry, SiteId};
 use crate::ground::Ground;
-use crate::incident::IncidentKind;
+use crate::incident::{IncidentKind, IncidentUnit};
 use crate::observation::Observation;
 use crate::time::{LocalTime, MediaTime, WallTime};
 use crate::tree::Reader;
@@ -19,7 +19,9 @@ pub trait Operator: Send {
     /// after every frame, and while a live camera is silent; how often changes no result.
     fn advance(&mut self, upto: MediaTime, findings: &mut Findings);
 
-    /// Nothing more will come; called once. Tracks seen until now do not continue, and incidents end.
+    /// Nothing more will come. Tracks seen until now do not continue, and incidents end. Called once; but where chunks
+    /// of time must know nothing of each other, an operator that [counts](crate::finding::Measure::is_count) gets
+    /// frames again, and finds in them what one that was made anew would find.
     fn finish(&mut self, findings: &mut Findings);
 
     /// Whether the picture can be trusted, as far as this operator can tell. Asked of guards only, after
@@ -114,6 +116,31 @@ pub struct Configured {
     pub incidents: Vec<(IncidentKind, SiteId)>,
     /// Which counters an operator over bins looks at; another operator must feed them.
     pub watches: Vec<Cell>,
+    /// On which numbers of people it reports an incident: where people are counted with noise, the release stage decides
+    /// by a noisy number, and what the operator itself says of it stays in the node.
+    pub alerts: Vec<Alert>,
+}
+
+/// An incident that is about how many objects of a class are in a zone at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alert {
+    /// The zone.
+    pub site: SiteId,
+    /// What is reported.
+    pub kind: IncidentKind,
+    /// Of which class the objects are.
+    pub class: Class,
+    /// From how many objects on, in thousandths of one.
+    pub from_milli: u32,
+    /// Down to how many it lasts, in thousandths of one.
+    pub until_milli: u32,
+    /// What is told as the incident's number: the threshold, in `unit`.
+    pub value: i32,
+    /// What `value` is of.
+    pub unit: IncidentUnit,
+    /// What one object adds to the zone's [`crate::finding::Measure::DensityLevel`], in millionths of its unit; 0 where
+    /// the zone's area is not known.
+    pub share: u32,
 }
 
 impl Configured {
@@ -125,6 +152,7 @@ impl Configured {
             cells,
             incidents: Vec::new(),
             watches: Vec::new(),
+            alerts: Vec::new(),
         }
     }
 
@@ -132,6 +160,13 @@ impl Configured {
     #[must_use]
     pub fn reporting(mut self, incidents: impl IntoIterator<Item = (IncidentKind, SiteId)>) -> Self {
         self.incidents.extend(incidents);
+        self
+    }
+
+    /// The same, which reports by these numbers of people.
+    #[must_use]
+    pub fn alerting(mut self, alerts: impl IntoIterator<Item = Alert>) -> Self {
+        self.alerts.extend(alerts);
         self
     }
 

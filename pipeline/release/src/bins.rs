@@ -96,11 +96,6 @@ impl Series {
         Added::Whole
     }
 
-    /// A level that held from `from` to `to`: summed as level times nanoseconds.
-    pub(crate) fn level(&mut self, place: usize, from: u64, to: u64, level: u64) -> Added {
-        self.spread(from, to, |bin, nanos| add(bin, place, nanos.saturating_mul(level)))
-    }
-
     /// One object in a zone from `from` to `to`: summed over objects.
     pub(crate) fn presence(&mut self, place: usize, from: u64, to: u64) -> Added {
         self.spread(from, to, |bin, nanos| add(bin, place, nanos))
@@ -230,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bin_keeps_its_highest_level_and_the_mean_of_another() {
+    fn a_bin_keeps_its_highest_level() {
         let mut series = series();
         for (at, amount) in [(101, 3), (105, 7), (109, 2), (115, 1)] {
             series.peak(0, at, amount);
         }
-        series.level(1, 105, 115, 400);
-        assert_eq!(closed(&mut series, 120), [(110, vec![7, 2000]), (120, vec![1, 2000])]);
+        series.presence(1, 105, 115);
+        assert_eq!(closed(&mut series, 120), [(110, vec![7, 5]), (120, vec![1, 5])]);
     }
 
     #[test]
