@@ -1,12 +1,15 @@
 //! A2: text that someone who writes the configuration tries to send out with the tables, the metrics or the log.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::common::{free_port, program, rows, stderr};
+use crate::common::{Running, free_port, program, rows, stderr};
 use crate::scan::find;
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 
 /// The text: a thousand letters that would be allowed in a name, were they not so many.
 fn payload() -> String {
@@ -18,7 +21,7 @@ fn payload() -> String {
     letters.collect()
 }
 
-/// The longest part of the text that is allowed to come back in an answer to who wrote it: a name's length twice.
+/// The longest part of the text that may come back in the answer to who wrote it: two names' length.
 const ECHO: usize = 64;
 
 const CAMERA: &str = "source: SOURCE\nanalyse_fps: 2\ndetector: {model: MODEL, min_score: 0.5}\n\
@@ -43,14 +46,21 @@ fn camera_file(words: &[(&str, &str)]) -> String {
 /// Runs a node that must not start.
 fn refused(site: &Site) -> Output {
     let child = program("kerbside")
-        .args(["run", "--log", "trace", "--config"])
+        .args(["run", "--insecure-dev", "--log", "trace", "--config"])
         .arg(site.path("site"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Should it start in spite of all, it ends with the test, by its time limit.
-    let output = child.wait_with_output().unwrap();
+    let mut running = Running(child);
+    let since = Instant::now();
+    while running.0.try_wait().unwrap().is_none() {
+        assert!(since.elapsed() < PATIENCE && site.fetch("/metrics").is_none(), "the node runs");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let mut output = Output { status: running.0.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
+    running.0.stdout.take().unwrap().read_to_end(&mut output.stdout).unwrap();
+    running.0.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     output
 }

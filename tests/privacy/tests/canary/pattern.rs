@@ -88,7 +88,7 @@ pub fn find(bytes: &[u8]) -> Option<String> {
         }
     }
     for (name, low_first) in [("high", false), ("low", true)] {
-        let light = |at: usize| (bytes[at / 2] >> if (at % 2 == 0) == low_first { 0 } else { 4 }) & 15 > 7;
+        let light = |at: usize| (bytes[at / 2] >> if at.is_multiple_of(2) == low_first { 0 } else { 4 }) & 15 > 7;
         if let Some(at) = find_in(&rows, bytes.len() * 2, 1, light) {
             return Some(format!("a nibble a cell, {name} first, from byte {}", at / 2));
         }
