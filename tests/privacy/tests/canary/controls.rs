@@ -136,6 +136,9 @@ fn a_3_the_search_finds_a_canary_however_it_is_hidden() {
     for (way, plant) in plants() {
         assert!(!pictures(&Piece::new(way, hidden(&plant))).is_empty(), "{way} is not found");
     }
+    let lines =
+        (0..SIDE).map(|row| format!("12:00:0{}.1 TRACE row={:?}\n", row % 7, &cells()[row * SIDE..][..SIDE]));
+    assert!(!pictures(&Piece::new("a row a line", lines.collect::<String>())).is_empty());
     let line = format!("DEBUG lane: camera=plaza row={}", hexadecimal(&cells()[..8 * SIDE]));
     assert!(!pictures(&Piece::new("log", line)).is_empty());
     // Three rows of sixteen are none: the search does not cry for everything.

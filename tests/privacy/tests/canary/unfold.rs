@@ -43,7 +43,11 @@ fn unfold(bytes: &[u8], how: &str, depth: usize, found: &mut Vec<Form>, seen: &m
         next.extend(unpacked(&bytes[at..]).map(|(name, bytes)| Form { how: format!("{how}{name}@{at} "), bytes }));
     }
     for (name, decode) in TEXTS {
-        for (at, bytes) in decode(bytes) {
+        let decoded = decode(bytes);
+        // A row a line, as logs have it: the pieces one after the other.
+        let rows = decoded.iter().map(|(_, bytes)| bytes.as_slice()).filter(|bytes| bytes.len() >= LEAST);
+        next.push(Form { how: format!("{how}all {name} "), bytes: rows.collect::<Vec<_>>().concat() });
+        for (at, bytes) in decoded {
             next.push(Form { how: format!("{how}{name}@{at} "), bytes });
         }
     }
@@ -91,7 +95,7 @@ fn drain(from: impl Read) -> Vec<u8> {
 }
 
 type Decode = fn(&[u8]) -> Vec<(usize, Vec<u8>)>;
-const TEXTS: [(&str, Decode); 2] = [("base64", base64), ("hex", hexadecimal)];
+const TEXTS: [(&str, Decode); 3] = [("base64", base64), ("hex", hexadecimal), ("numbers", numbers)];
 
 /// Runs of the alphabet of RFC 4648, sections 4 and 5. A run may begin with letters that are no part of the code,
 /// such as a word before it: each of the four ways of cutting it into groups is tried. Line ends within are skipped.
@@ -120,7 +124,7 @@ fn base64(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
     found
 }
 
-/// Runs of hexadecimal digits, cut in both ways, and lists of numbers.
+/// Runs of hexadecimal digits, cut in both ways.
 pub fn hexadecimal(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let value = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let mut found = Vec::new();
@@ -130,12 +134,10 @@ pub fn hexadecimal(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
             found.push((at + shift, pairs.map(|pair| pair[0] << 4 | pair[1]).collect()));
         }
     }
-    // Lists, as a debug print of bytes gives them: 0x1f, 8b:2c, [31, 139]
-    found.extend(numbers(bytes));
     found
 }
 
-/// Lists of numbers up to 255 in brackets, decimal or hexadecimal.
+/// Lists of numbers up to 255, as a debug print of bytes gives them: `[31, 139]`, `0x1f 0x8b`.
 fn numbers(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let mut found = Vec::new();
     let (mut begun, mut list) = (0, Vec::new());
