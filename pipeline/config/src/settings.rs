@@ -68,6 +68,8 @@ pub struct SpoolSettings {
     pub max_bytes: u64,
     /// `spool.sync_interval`: how long a batch may wait before it is safe from a power cut.
     pub sync_interval: Duration,
+    /// `spool.keep`: how long rows stay in it at most, also where nobody fetches them.
+    pub keep: Duration,
 }
 
 /// One camera.

@@ -83,6 +83,22 @@ impl Measure {
         }
     }
 
+    /// Whether it counts objects, each when something has happened to it.
+    pub const fn is_count(self) -> bool {
+        match self {
+            Self::CrossingCount | Self::StoppedCount | Self::TurnCount | Self::LoiteringCount => true,
+            Self::OccupancyTime
+            | Self::PresenceMean
+            | Self::DwellHist
+            | Self::SpeedHist
+            | Self::QueueLen
+            | Self::DensityLevel
+            | Self::HeadwayHist
+            | Self::QueueReach
+            | Self::FlowScore => false,
+        }
+    }
+
     /// Where the measure's buckets end, in seconds or km/h: a bucket holds its lower edge and not its upper
     /// one, and one more bucket holds all above the last edge. Empty where the measure is no histogram.
     pub const fn edges(self) -> &'static [u32] {

@@ -49,7 +49,7 @@ impl Profile {
             Self::Strict | Self::Standard => {
                 !(self.has_noise(cell.class) && matches!(cell.measure, Measure::QueueLen | Measure::QueueReach))
             }
-            Self::StrictWorstcase => cell.measure.is_plain_count(),
+            Self::StrictWorstcase => cell.measure.is_count(),
         }
     }
 }

@@ -50,7 +50,10 @@ mod vocabulary;
 pub use contract::check_contract;
 pub use error::ReleaseError;
 pub use health::HealthSample;
-pub use ledger::{Account, CameraUid, Debit, Ledger, MemoryLedger, Verdict};
+pub use ledger::{
+    Account, AccountReport, Ahead, CameraUid, Debit, Distrust, FileLedger, Ledger, LedgerContent, LedgerError,
+    LedgerReport, LedgerState, MemoryLedger, Verdict, inspect_ledger,
+};
 pub use noise::{Noise, NoiseError, Scale};
 pub use plan::{CameraPlan, Guarantee, IncidentSeed, NodeIdentity, Positions, StreamPosition};
 pub use pseudonym::{EPOCH, GRACE, Pseudonym, PseudonymError, Pseudonyms, Turn};

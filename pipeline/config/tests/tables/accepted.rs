@@ -161,7 +161,7 @@ fn sources_of_every_kind_are_accepted() {
 #[test]
 fn the_node_is_read_with_its_units_and_paths() {
     let text = "name: kerb-2\nmetrics: {address: '[::1]:9601'}\ndetect: {threads: 3, threads_per_frame: 2}\nmodels: weights\n\
-                spool: {folder: spool, max_bytes: 2GiB, sync_interval: 500ms}";
+                spool: {folder: spool, max_bytes: 2GiB, sync_interval: 500ms, keep: 7d}";
     let folder = site(text, &[("plaza", "")]);
     assert_eq!(models_folder(folder.path()), None, "it does not exist yet");
     fs::create_dir(folder.path().join("weights")).unwrap();
@@ -173,6 +173,7 @@ fn the_node_is_read_with_its_units_and_paths() {
     assert_eq!(node.models, Some(folder.path().join("weights")));
     assert_eq!(node.spool.folder, folder.path().join("spool"));
     assert_eq!((node.spool.max_bytes, node.spool.sync_interval), (2 << 30, Duration::from_millis(500)));
+    assert_eq!(node.spool.keep, Duration::from_secs(7 * 24 * 60 * 60));
 }
 
 #[test]
