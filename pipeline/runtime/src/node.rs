@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kerbside_channel::{Sender, WhenFull, edge};
 use kerbside_config::{CameraSettings, Settings};
+use kerbside_core::privacy::{Profile, worstcase};
 use kerbside_ingest::{CameraHandle, CameraStatus};
 use kerbside_models::{EngineChoice, Model, ModelFolder};
 use kerbside_release::{Bins, CameraPlan, IncidentSeed, NodeIdentity, Positions, Release, Table};
@@ -298,13 +299,14 @@ fn start_camera(
 
 /// The analysis of a camera, whose operators over bins have been taken out.
 pub(crate) fn analysis(camera: CameraSettings) -> Analysis {
+    let in_chunks = camera.privacy.profile == Profile::StrictWorstcase;
     Analysis::new(AnalysisSettings {
         camera: camera.name,
         min_score: camera.detector.min_score,
         classes: camera.classes,
         time_zone: camera.time_zone,
         operators: camera.operators,
-        chunk: None,
+        chunk: in_chunks.then_some(worstcase::CHUNK),
     })
 }
 
