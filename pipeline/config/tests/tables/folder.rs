@@ -132,7 +132,7 @@ const CASES: &[Case] = &[
             "DIR/node.yaml:3:11: spool.folder: the path is empty; the path of a folder is expected",
             "DIR/node.yaml:4:14: spool.max_bytes: '512MB' has the unknown unit 'MB'; a whole number with its unit (KiB, MiB, GiB, TiB) from 16MiB to 1TiB is expected, such as 512MiB",
             "DIR/node.yaml:5:18: spool.sync_interval: '1sec' has the unknown unit 'sec'; a time with its unit (ms, s, m, h, d) from 100ms to 1m is expected, such as 500ms or 15m",
-            "DIR/node.yaml:6:3: spool.max_size: unknown key; allowed are folder, max_bytes, sync_interval, keep",
+            "DIR/node.yaml:6:3: spool.max_size: unknown key; allowed are folder, keep, max_bytes, sync_interval",
         ],
     },
     Case {
