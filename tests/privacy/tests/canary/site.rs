@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 use crate::common::{Running, free_port, kerbside, program, root};
 use crate::scan::Piece;
 
@@ -148,9 +150,16 @@ impl Site {
     pub fn wait_for(&self, what: &str, so: impl Fn(&Self) -> bool) {
         let since = Instant::now();
         while !so(self) {
+            assert!(self.runs(), "{what}: the node has ended\n{}", self.log());
             assert!(since.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}\n{}", self.log());
             thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    fn runs(&self) -> bool {
+        let process = self.running.as_ref().map(|running| Pid::from_child(&running.0));
+        let exited = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        process.is_some_and(|process| waitid(WaitId::Pid(process), exited).unwrap().is_none())
     }
 
     pub fn terminate(&mut self) {
