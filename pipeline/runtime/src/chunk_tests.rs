@@ -43,7 +43,7 @@ fn analysis(chunk: Option<Duration>) -> Analysis {
     fs::write(folder.path().join("clip.mp4"), "").unwrap();
     fs::write(folder.path().join("cameras/clip.mp4"), "").unwrap();
     fs::write(folder.path().join("cameras/a.yaml"), CAMERA).unwrap();
-    let catalogue = Catalogue { operators: kerbside_operators::TABLE, models: &["nanodet-g"] };
+    let catalogue = Catalogue { operators: kerbside_operators::TABLE, models: &["nanodet-g".to_owned()] };
     let mut settings = kerbside_config::load(folder.path(), &catalogue).unwrap_or_else(|error| {
         panic!("{:#?}", error.problems().iter().map(ToString::to_string).collect::<Vec<_>>())
     });
