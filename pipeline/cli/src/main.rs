@@ -7,10 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod hardening;
 mod layers;
 mod logging;
 mod models;
 mod output;
+mod panics;
 mod picture;
 mod signals;
 mod whole_file;
@@ -51,6 +53,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    panics::withhold_data();
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Run(command) => command.execute(),

@@ -9,6 +9,7 @@ use kerbside_core::tree::{Field, Reader};
 
 use crate::Catalogue;
 use crate::files;
+use crate::privacy::refuse_labels;
 use crate::settings::{DetectSettings, NodeSettings, SpoolSettings};
 use crate::shared::Shared;
 
@@ -16,6 +17,8 @@ const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Add
 const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
 const SPOOL_MAX_BYTES: u64 = 512 << 20;
 const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest that rule PC-19 of the privacy contract allows.
+const SPOOL_KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Beside the spool.
 const LEARNED_FOLDER: &str = "learned";
 const MAX_THREADS: u64 = 256;
@@ -53,6 +56,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         defaults = defaults.overlaid(&map, catalogue);
         map.finish();
     }
+    refuse_labels(reader);
     reader.finish();
     let settings = name.map(|name| NodeSettings { name, metrics_address, spool, learned_folder, detect, models });
     (settings, defaults)
@@ -96,6 +100,7 @@ fn spool(field: Option<&Field<'_>>, file: &Path) -> SpoolSettings {
         folder: SPOOL_FOLDER.into(),
         max_bytes: SPOOL_MAX_BYTES,
         sync_interval: SPOOL_SYNC_INTERVAL,
+        keep: SPOOL_KEEP,
     };
     let Some(map) = field.and_then(Field::map) else { return settings };
     if let Some(path) = map.optional("folder").and_then(|field| path(&field, file)) {
@@ -107,6 +112,10 @@ fn spool(field: Option<&Field<'_>>, file: &Path) -> SpoolSettings {
     let range = Duration::from_millis(100)..=Duration::from_secs(60);
     if let Some(interval) = map.optional("sync_interval").and_then(|field| field.duration(range)) {
         settings.sync_interval = interval;
+    }
+    let range = Duration::from_secs(60 * 60)..=SPOOL_KEEP;
+    if let Some(keep) = map.optional("keep").and_then(|field| field.duration(range)) {
+        settings.keep = keep;
     }
     map.finish();
     settings

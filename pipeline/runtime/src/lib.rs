@@ -16,6 +16,8 @@
 #![forbid(unsafe_code)]
 
 mod analysis;
+#[cfg(test)]
+mod chunk_tests;
 mod clock;
 mod error;
 mod health;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use kerbside_channel::{Empty, Receiver};
 use kerbside_core::time::WallTime;
-use kerbside_release::{FrameReport, Release, ReleasedBatch};
-use kerbside_telemetry::{Counter, Metric, NodeMetrics, Telemetry};
+use kerbside_release::{FrameReport, Release, ReleasedBatch, Table};
+use kerbside_telemetry::{Counter, Metric, NodeMetrics, PrivacyMetrics, Telemetry};
 use kerbside_uplink::Spool;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::analysis::LONGEST_STEP;
 use crate::clock;
@@ -74,6 +74,7 @@ pub(crate) struct Releasing {
     pub(crate) reports: Receiver<Report>,
     pub(crate) cameras: Vec<(String, CameraHealth)>,
     pub(crate) metrics: NodeMetrics,
+    pub(crate) privacy_metrics: PrivacyMetrics,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) started: Instant,
@@ -199,11 +200,14 @@ impl Releasing {
         }
         self.store(state);
         let counts = self.release.counts();
-        self.metrics.late_findings.follow(counts.late_findings as f64);
+        if counts.late_findings + counts.unplanned_findings > 0 {
+            self.metrics.findings_lost.set(1.0);
+        }
         self.metrics.late_frames.follow(counts.late_frames as f64);
-        self.metrics.unplanned_findings.follow(counts.unplanned_findings as f64);
         self.metrics.skipped_bins.follow(counts.skipped_bins as f64);
-        self.metrics.limited_incidents.follow(counts.limited_incidents as f64);
+        if counts.limited_incidents > 0 {
+            self.metrics.incidents_limited.set(1.0);
+        }
         if let Some(usage) = process::usage() {
             self.metrics.resident_bytes.set(usage.resident_bytes as f64);
             self.metrics.cpu_seconds.follow(usage.cpu_secs);
@@ -224,6 +228,16 @@ impl Releasing {
         let samples: Vec<_> = self.cameras.iter_mut().map(|(_, health)| health.sample(span, now, &host)).collect();
         self.release.health(state.health_from, to, clock::quality(to), &samples, &mut state.batches)?;
         state.health_from = to;
+        match self.spool.expire(to) {
+            Ok(0) => {}
+            Ok(rows) => info!(rows, "rows that were older than spool.keep were deleted"),
+            Err(error) => {
+                self.metrics.spool_errors.increment();
+                if may_log(&mut state.trouble_quiet_until) {
+                    error!(error = %with_causes(&error), "rows that are older than spool.keep could not be deleted");
+                }
+            }
+        }
         Ok(())
     }
 
@@ -233,10 +247,13 @@ impl Releasing {
         let mut trouble = None;
         for batch in state.batches.drain(..) {
             self.released(&batch).add(batch.rows());
-            if let Err(error) = self.spool.append(&batch, Instant::now()) {
-                self.metrics.spool_errors.increment();
-                self.metrics.spool_dropped_rows.add(batch.rows());
-                trouble = Some(error);
+            match self.spool.append(&batch, Instant::now()) {
+                Ok(bytes) => self.privacy_metrics.egress_bytes(data_class(batch.table())).add(bytes),
+                Err(error) => {
+                    self.metrics.spool_errors.increment();
+                    self.metrics.spool_dropped_rows.add(batch.rows());
+                    trouble = Some(error);
+                }
             }
         }
         if let Err(error) = self.spool.maybe_sync(Instant::now()) {
@@ -260,6 +277,15 @@ impl Releasing {
 
     fn released(&self, batch: &ReleasedBatch) -> Counter {
         self.telemetry.counter(Metric::ReleasedRows, &[batch.table().name()])
+    }
+}
+
+/// The class of data that a table's rows belong to, as metrics name it.
+fn data_class(table: Table) -> &'static str {
+    match table {
+        Table::Agg => "agg",
+        Table::Incident => "incident",
+        Table::Health => "health",
     }
 }
 

@@ -240,7 +240,8 @@ impl Releasing {
                 Some(Failure::Inference(source)) => {
                     return Err(RuntimeError::Inference { frame: report.sequence + 1, source });
                 }
-                Some(Failure::Panicked) => {
+                // No frame of a clip is ever too old.
+                Some(Failure::Panicked | Failure::TooOld) => {
                     return Err(RuntimeError::Panicked { stage: "detect".to_owned() });
                 }
                 None => {}

@@ -132,7 +132,7 @@ const CASES: &[Case] = &[
             "DIR/node.yaml:3:11: spool.folder: the path is empty; the path of a folder is expected",
             "DIR/node.yaml:4:14: spool.max_bytes: '512MB' has the unknown unit 'MB'; a whole number with its unit (KiB, MiB, GiB, TiB) from 16MiB to 1TiB is expected, such as 512MiB",
             "DIR/node.yaml:5:18: spool.sync_interval: '1sec' has the unknown unit 'sec'; a time with its unit (ms, s, m, h, d) from 100ms to 1m is expected, such as 500ms or 15m",
-            "DIR/node.yaml:6:3: spool.max_size: unknown key; allowed are folder, max_bytes, sync_interval",
+            "DIR/node.yaml:6:3: spool.max_size: unknown key; allowed are folder, max_bytes, sync_interval, keep",
         ],
     },
     Case {
@@ -171,6 +171,19 @@ const CASES: &[Case] = &[
     Case {
         content: &[("node.yaml", "- name: a"), PLAZA],
         expected: &["DIR/node.yaml:1:1: a list was found; a map of keys is expected"],
+    },
+    Case {
+        content: &[
+            (
+                "node.yaml",
+                "name: a\nlabels: [x]\ndefaults: {privacy: {epsilon: {passage: 0.198, passages_per_day: 10}}}",
+            ),
+            ("cameras/plaza.yaml", "privacy: {epsilon: {passage: 0.5}}"),
+        ],
+        expected: &[
+            "DIR/cameras/plaza.yaml:1:30: privacy.epsilon.passage: 10 passages of 0.5 would cost 5 a day; at most 1.98 a day is allowed, which is 3 of them",
+            "DIR/node.yaml:2:1: labels: no free text can leave the node: its tables know names alone; leave the key out: a comment, after '#', is the place for words of your own",
+        ],
     },
     // Between cameras.
     Case {
