@@ -92,7 +92,7 @@ impl Classified for ModelError {
     }
 }
 
-/// Why one frame has no detections.
+/// Why one frame has no detections. The texts go into logs and say nothing that was read from a picture.
 #[derive(Debug, Error)]
 pub enum InferenceError {
     /// No network could be made for this picture's shape.
@@ -129,12 +129,10 @@ pub enum InferenceError {
         output: String,
     },
     /// A score lies outside 0..1.
-    #[error("output '{output}' holds the score {score}, outside 0 to 1")]
+    #[error("output '{output}' holds a score outside 0 to 1")]
     ScoreRange {
         /// The output's name.
         output: String,
-        /// The score.
-        score: f32,
     },
 }
 

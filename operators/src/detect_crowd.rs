@@ -8,7 +8,7 @@ use kerbside_core::geometry::{Polygon, SiteId};
 use kerbside_core::ground::Ground;
 use kerbside_core::incident::{IncidentKind, IncidentUnit};
 use kerbside_core::observation::Observation;
-use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
+use kerbside_core::operator::{Alert, Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
@@ -68,14 +68,14 @@ const LEAST_PEOPLE: f64 = 0.5;
 struct Settings {
     site: SiteId,
     zone: Polygon,
-    /// In square metres.
-    area: Option<f64>,
     /// In people per `per`.
     from: f64,
     until: f64,
     /// 1, or the area in square metres.
     per: f64,
     unit: IncidentUnit,
+    /// What each person adds to the density, in millionths of a person per square metre; 0 where the area is unknown.
+    share: u32,
 }
 
 struct DetectCrowd {
@@ -132,13 +132,37 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
     };
     let kind = IncidentKind::CrowdDensity;
     let cells = area.map(|_| Cell::new(site, Measure::DensityLevel, Some(PERSON))).into_iter().collect();
+    let settings = Settings { site, zone, from, until, per, unit, share: share(area) };
+    let alert = settings.alert(kind);
     let operator = DetectCrowd {
-        settings: Settings { site, zone, area, from, until, per, unit },
+        settings,
         people: PerTrack::new(),
         mean: None,
         episodes: Episodes::new(Rules { kind, after: AFTER, gap: GAP, patience: PATIENCE }),
     };
-    Some(Configured::counting(operator, cells).reporting([(kind, site)]))
+    Some(Configured::counting(operator, cells).reporting([(kind, site)]).alerting([alert]))
+}
+
+/// What one person adds to the density of `area` square metres, in millionths.
+fn share(area: Option<f64>) -> u32 {
+    area.map_or(0, |area| (1e6 / area).round() as u32)
+}
+
+impl Settings {
+    /// The same thresholds for the release stage, which knows no areas. Nobody is no crowd there either.
+    fn alert(&self, kind: IncidentKind) -> Alert {
+        let Self { site, from, until, per, unit, share, .. } = *self;
+        let milli = |level: f64| (1000.0 * (level * per).max(LEAST_PEOPLE)).round() as u32;
+        let value = self.told(from);
+        let (from_milli, until_milli) = (milli(from), milli(until));
+        Alert { site, kind, class: PERSON, from_milli, until_milli, value, unit, share }
+    }
+
+    /// A level in people per `per` as an incident tells it.
+    fn told(&self, level: f64) -> i32 {
+        let parts = if self.unit == IncidentUnit::Count { 1.0 } else { 100.0 };
+        (parts * level).round() as i32
+    }
 }
 
 /// The zone's area on the street, in square metres. A homography keeps straight edges straight, so the
@@ -162,7 +186,7 @@ fn area(reader: &Reader<'_>, ground: &Ground, zone: &Polygon) -> Option<f64> {
 
 impl Operator for DetectCrowd {
     fn observe(&mut self, observation: &Observation<'_>, findings: &mut Findings) {
-        let Settings { site, ref zone, area, from, until, per, unit } = self.settings;
+        let Settings { site, ref zone, from, until, per, unit, share } = self.settings;
         let (at, aspect, step) = (observation.at, observation.picture.aspect(), observation.step);
         self.episodes.advance(at, findings);
         if is_gap(observation) {
@@ -172,24 +196,32 @@ impl Operator for DetectCrowd {
         }
         if observation.trusted {
             let mut count = 0u32;
+            let lasted = if self.mean.is_some() { step } else { Duration::ZERO };
+            let level = FindingKind::Level { measure: Measure::DensityLevel, share, lasted };
             self.people.follow(observation.tracks, |track, presence| {
                 if track.detected {
                     presence.detected = Some(at);
                     presence.inside = Depth::of(zone, aspect, &track.box_in_image).is_inside(presence.inside);
                 }
                 let fresh = is_fresh(at, presence.detected, HOLD);
-                count += u32::from(fresh && presence.inside && track.class == PERSON);
+                if fresh && presence.inside && track.class == PERSON {
+                    count += 1;
+                    // Each person by themselves, so that what one of them adds can be bounded.
+                    if !lasted.is_zero() {
+                        findings.push(Finding {
+                            at,
+                            site,
+                            class: Some(PERSON),
+                            track: Some(track.id),
+                            kind: level,
+                        });
+                    }
+                }
             });
             let count = f64::from(count);
             let keeps = (-step.as_secs_f64() / SMOOTH.as_secs_f64()).exp();
             let mean = self.mean.map_or(count, |mean| count + (mean - count) * keeps);
-            let lasted = if self.mean.is_some() { step } else { Duration::ZERO };
             self.mean = Some(mean);
-            if let Some(area) = area.filter(|_| count > 0.0 && !lasted.is_zero()) {
-                let permille = (1000.0 * count / area).round() as u32;
-                let kind = FindingKind::Level { measure: Measure::DensityLevel, permille, lasted };
-                findings.push(Finding { at, site, class: Some(PERSON), track: None, kind });
-            }
             let level = mean / per;
             // A mean comes near to a number of people and never reaches it, so that it is rounded to whole ones.
             let rounded = (mean + 0.5) / per;
@@ -203,11 +235,7 @@ impl Operator for DetectCrowd {
                     track: None,
                     severity: (50.0 * times).min(100.0) as u8,
                     confidence: 80,
-                    value: if unit == IncidentUnit::Count {
-                        mean.round() as i32
-                    } else {
-                        (100.0 * level).round() as i32
-                    },
+                    value: self.settings.told(level),
                     unit,
                     reason: None,
                 };

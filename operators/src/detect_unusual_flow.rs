@@ -60,6 +60,12 @@ const DEFAULT_THRESHOLD: f64 = 0.5;
 const LEAST_COVERAGE: f64 = 0.8;
 /// The mean of fewer speeds than this says nothing.
 const LEAST_SPEEDS: f64 = 5.0;
+/// The same where there is noise on the histogram, in times of the noise's scale: its buckets are up to 60 km/h from the
+/// mean, so that of fewer the noise alone moves the mean by more than 5 km/h or so.
+const LEAST_SPEEDS_IN_NOISE: f64 = 40.0;
+/// Where there is noise on a number, which is seen from numbers below zero, this many times as many powers of ten of
+/// improbability are needed: noise has longer tails than what happens on a street.
+const IN_NOISE: f64 = 1.15;
 /// A count that deviates by less is not told, however rare it is: one vehicle more in an empty street is improbable,
 /// and would mark a single passage.
 const LEAST_OBJECTS: f64 = 5.0;
@@ -86,6 +92,9 @@ struct Series {
     step: Step,
     /// The incident that lasts, with its number, its beginning, and when it was last unusual.
     open: Option<(u32, MediaTime, WallTime)>,
+    /// How far below zero numbers were since the start, as only noise makes them, and how many of them.
+    below: f64,
+    times_below: f64,
 }
 
 /// Where and how what is found is told.
@@ -158,7 +167,16 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
         for (&class, &direction) in classes.iter().flat_map(|class| directions.iter().map(move |d| (class, d))) {
             watches.extend(Cell::new(site, measure, Some(class)).directed(direction).histogram());
             let baseline = SeasonalBaseline::new(SeasonalSettings::DEFAULT);
-            series.push(Series { measure, class, direction, baseline, step: Step::default(), open: None });
+            series.push(Series {
+                measure,
+                class,
+                direction,
+                baseline,
+                step: Step::default(),
+                open: None,
+                below: 0.0,
+                times_below: 0.0,
+            });
         }
     }
     let cells = classes.iter().map(|class| Cell::new(site, Measure::FlowScore, Some(*class))).collect();
@@ -312,6 +330,9 @@ impl Series {
     fn join(&mut self, bin: &ClosedBin) {
         let secs = bin.to.since(bin.from).as_secs_f64();
         let value = f64::from(bin.value);
+        if value < 0.0 {
+            (self.below, self.times_below) = (self.below - value, self.times_below + 1.0);
+        }
         let Step { sum, weight, covered_secs, secs: of_step, .. } = &mut self.step;
         match self.measure {
             // The mean over what was seen, so that a bin that was seen in part counts in part.
@@ -319,10 +340,11 @@ impl Series {
                 *sum += value * secs;
                 *weight += secs * f64::from(bin.coverage);
             }
-            // Buckets stand for their middles. Noise may make a count negative: such a bucket holds nothing.
+            // Buckets stand for their middles. What noise puts below zero counts as it is: it makes up for what noise
+            // puts above.
             Measure::SpeedHist => {
-                *sum += value.max(0.0) * middle(Measure::SpeedHist, bin.cell.bucket);
-                *weight += value.max(0.0);
+                *sum += value * middle(Measure::SpeedHist, bin.cell.bucket);
+                *weight += value;
             }
             _ => *sum += value,
         }
@@ -338,10 +360,13 @@ impl Series {
         let Told { site, threshold, incidents, findings } = told;
         let site = *site;
         let Step { at, sum, weight, covered_secs, secs, .. } = std::mem::take(&mut self.step);
+        // What is below zero lies as far below it, on average, as the scale of the noise.
+        let noise = self.below / self.times_below.max(1.0);
+        let least_speeds = LEAST_SPEEDS.max(LEAST_SPEEDS_IN_NOISE * noise);
         let coverage = covered_secs / secs.max(every.as_secs_f64());
         let value = match self.measure {
             Measure::PresenceMean => sum / weight.max(1.0),
-            Measure::SpeedHist if weight < LEAST_SPEEDS => return self.calm(site, end, findings),
+            Measure::SpeedHist if weight < least_speeds => return self.calm(site, end, findings),
             Measure::SpeedHist => sum / weight,
             // Of a step that was seen in part, as much is missing as was not seen.
             _ => sum / coverage.max(LEAST_COVERAGE),
@@ -364,7 +389,8 @@ impl Series {
         if permille > 0 {
             findings.push(finding(FindingKind::Peak { measure: Measure::FlowScore, amount: permille }));
         }
-        if verdict.score < *threshold {
+        let threshold = if self.times_below > 0.0 { 1.0 - (1.0 - *threshold).powf(IN_NOISE) } else { *threshold };
+        if verdict.score < threshold {
             return self.calm(site, end, findings);
         }
         if let Some((_, _, last)) = &mut self.open {

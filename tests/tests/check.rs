@@ -48,6 +48,32 @@ fn a_sound_configuration_is_summed_up() {
 }
 
 #[test]
+fn what_a_profile_keeps_back_is_a_note_and_no_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let camera = |profile: &str| {
+        format!(
+            "source: rtsp://10.0.4.21/stream2\nprivacy: {{profile: {profile}}}\ngeometry:\n  \
+             lines: {{stop: {{from: [0.3, 0.6], to: [0.3, 0.4]}}}}\n  \
+             zones: {{lane: {{polygon: [[0.3, 0.4], [0.9, 0.4], [0.9, 0.6]]}}}}\noperators:\n  \
+             count_line: [{{line: stop, classes: [car]}}]\n  measure_queue: [{{line: stop, zone: lane}}]\n"
+        )
+    };
+    let note = "plaza.yaml:8:19: operators.measure_queue[0]: note: the profile 'strict' does not release queue_len, \
+                because one vehicle can change them without bound; 'standard' does";
+    for (profile, noted, summary) in [
+        ("strict", true, "profile strict, 2 counters, at most 192 numbers (768 bytes) a day"),
+        ("standard", false, "profile standard, 3 counters, at most 4320 numbers (17280 bytes) a day"),
+    ] {
+        site(folder.path(), &[("plaza", camera(profile))]);
+        let output = kerbside(["check", "--config", folder.path().to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().any(|line| line.ends_with(note)), noted, "{}", stderr(&output));
+        assert_eq!(stderr(&output).contains("note:"), noted, "{}", stderr(&output));
+        assert!(stdout(&output).contains(summary), "{}", stdout(&output));
+    }
+}
+
+#[test]
 fn every_problem_of_every_file_is_in_one_report_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let sound = camera_file("rtsp://10.0.4.21/stream2", 10.0);
@@ -114,7 +140,7 @@ fn every_example_and_every_operators_example_is_accepted() {
 }
 
 #[test]
-fn the_example_of_every_manual_is_a_sound_camera() {
+fn the_example_of_every_manual_is_a_sound_camera_under_the_strictest_defaults() {
     let folder = tempfile::tempdir().unwrap();
     for operator in OPERATORS {
         let output = kerbside(["operators", operator]);

@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "kerbside-core",
             "kerbside-models",
             "kerbside-operators",
+            "kerbside-release",
             "kerbside-runtime",
             "kerbside-uplink",
         ],
@@ -196,6 +197,51 @@ fn no_file_outgrows_its_reader() {
     assert!(long.is_empty(), "over 800 lines, to be split: {long:?}");
     let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     assert!(architecture.lines().count() <= 250, "ARCHITECTURE.md is over 250 lines");
+}
+
+/// Rules PC-1 to PC-20 of the privacy contract and attacks A1 to A18 on it. A test says by its name what it proves:
+/// `pc_8_…`, `a_14_…`, `pc_4_and_pc_5_…`; the attacks of the Python part of the audit are functions named so.
+#[test]
+fn every_rule_and_every_attack_is_named_by_a_test() {
+    let mut named = BTreeSet::new();
+    for file in files(&root(), "rs") {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (place, line) in lines.iter().enumerate() {
+            let Some(name) = line.strip_prefix("fn ").and_then(|rest| rest.split('(').next()) else { continue };
+            // Attributes and documentation may stand between the mark and the name.
+            let above = lines[..place].iter().rev();
+            let mut head = above.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+            if head.any(|line| *line == "#[test]") {
+                named.extend(ids(name));
+            }
+        }
+    }
+    for file in files(&root().join("tests/privacy"), "py") {
+        let text = fs::read_to_string(&file).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("def ")?.split('(').next());
+        named.extend(names.flat_map(ids));
+    }
+    let wanted = (1..=20).map(|rule| format!("pc_{rule}")).chain((1..=18).map(|attack| format!("a_{attack}")));
+    let missing: Vec<String> = wanted.filter(|id| !named.contains(id)).collect();
+    assert!(missing.is_empty(), "no test names {missing:?}");
+}
+
+/// The ids in a test's name: `pc_4_and_pc_5_names` has two.
+fn ids(name: &str) -> Vec<String> {
+    let words: Vec<&str> = name.split('_').collect();
+    let id = |pair: &[&str]| {
+        let [kind @ ("pc" | "a"), number] = pair else { return None };
+        number.parse::<u32>().ok().map(|number| format!("{kind}_{number}"))
+    };
+    words.windows(2).filter_map(id).collect()
+}
+
+#[test]
+fn ids_are_found_in_names() {
+    assert_eq!(ids("pc_4_and_pc_5_names"), ["pc_4", "pc_5"]);
+    assert_eq!(ids("a_14_clock"), ["a_14"]);
+    assert_eq!(ids("a_clock_of_14_hours_is_not_one"), Vec::<String>::new());
 }
 
 fn is_part(name: &str, dependency: &str) -> bool {

@@ -95,7 +95,7 @@ impl Head {
         broken.map_err(|broken| {
             let name = |at: usize| names.get(at).cloned().unwrap_or_default();
             match broken {
-                Broken::Score { output, score } => InferenceError::ScoreRange { output: name(output), score },
+                Broken::Score { output } => InferenceError::ScoreRange { output: name(output) },
                 Broken::Overflow { output } => InferenceError::NotFinite { output: name(output) },
             }
         })
@@ -105,14 +105,14 @@ impl Head {
 /// What is wrong with the numbers of an output, given by its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Broken {
-    Score { output: usize, score: f32 },
+    Score { output: usize },
     Overflow { output: usize },
 }
 
 /// A score as it is; `None` when it does not reach the floor.
 fn score(value: f32, output: usize) -> Result<Option<f32>, Broken> {
     if !(-SCORE_SLACK..=1.0 + SCORE_SLACK).contains(&value) {
-        return Err(Broken::Score { output, score: value });
+        return Err(Broken::Score { output });
     }
     Ok((value >= SCORE_FLOOR).then_some(value.min(1.0)))
 }

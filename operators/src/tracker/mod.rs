@@ -250,6 +250,11 @@ impl Tracker {
         self.last_update = None;
     }
 
+    /// Forgets everything, learned places too, as if it had been made anew. Ids go on.
+    pub fn start_anew(&mut self) {
+        *self = Self { next_id: self.next_id, ..Self::new(self.settings) };
+    }
+
     /// Sorts the usable detections, so that nothing below depends on the order they came in.
     fn collect(&mut self, detections: &[Detection], aspect: f64) {
         let min_score = self.settings.min_score;

@@ -302,3 +302,114 @@ fn bins_that_do_not_fill_a_step_are_steps() {
     let closed = 29 * 72 * 1200 / QUARTER;
     assert!(begun.iter().any(|(at, ..)| (closed..closed + 8).contains(at)), "{begun:?}");
 }
+
+/// People's counts as they are released: with noise of this scale, rounded, below zero where it falls so.
+fn laplace(scale: f64, dice: &mut fastrand::Rng) -> f64 {
+    let even = dice.f64() - 0.5;
+    -scale * even.signum() * (1.0 - 2.0 * even.abs()).max(f64::MIN_POSITIVE).ln()
+}
+
+/// The noise of a count: at most two counts of each track, at a budget of 0.44.
+const COUNT_NOISE: f64 = 2.0 / 0.44;
+
+/// How often something is told of noisy counts about `share` of the usual street, in weeks of so many series.
+fn told_by_chance(text: &str, noise: f64, share: f64, scale: f64, weeks: u64, seeds: u64) -> Vec<u64> {
+    let mut of_week = vec![0; weeks as usize];
+    for seed in 0..seeds {
+        let mut it = only(text);
+        let cell = it.watches[0];
+        let mut findings = Findings::new();
+        for quarter in 0..weeks * 7 * DAY {
+            let mut dice = fastrand::Rng::with_seed(seed * 1_000_003 + quarter);
+            let people = share * f64::from(usual(quarter, &mut dice));
+            let value = (scale * people + laplace(noise, &mut dice)).round() as i32;
+            it.operator.observe_bin(&bin(cell, quarter, value, 1.0), &mut findings);
+        }
+        for (at, phase, _) in phases(findings.as_slice()) {
+            if phase == Phase::Begin {
+                of_week[((at / (7 * DAY)) as usize).min(weeks as usize - 1)] += 1;
+            }
+        }
+    }
+    of_week
+}
+
+#[test]
+fn the_noise_on_counts_of_people_is_seldom_told() {
+    const SERIES: u64 = 40;
+    const WEEKS: u64 = 6;
+    let counts = COUNTS.replace("[car]", "[person]");
+    let presence = counts
+        .replace(
+            "lines: {crossing: {from: [0.1, 0.6], to: [0.9, 0.6]}}",
+            "zones: {crossing: {polygon: [[0, 0], [1, 0], [1, 1]]}}",
+        )
+        .replace("line:", "zone:");
+    // Of a presence's seconds of a quarter of an hour, in permille of a person.
+    let presence_noise = 60.0 / 0.11 / 900.0 * 1000.0;
+    for (name, text, noise, share, scale) in [
+        ("counts of nobody", &counts, COUNT_NOISE, 0.0, 1.0),
+        ("counts of few", &counts, COUNT_NOISE, 0.1, 1.0),
+        ("counts of many", &counts, COUNT_NOISE, 1.0, 1.0),
+        ("presence of nobody", &presence, presence_noise, 0.0, 1.0),
+        ("presence of some", &presence, presence_noise, 0.05, 1000.0),
+    ] {
+        let of_week = told_by_chance(text, noise, share, scale, WEEKS, SERIES);
+        let mean = |weeks: &[u64]| weeks.iter().sum::<u64>() as f64 / (weeks.len() as u64 * SERIES) as f64;
+        println!("{name}: {:.2} in the first week, {:.2} a week later", mean(&of_week[..1]), mean(&of_week[1..]));
+        assert!(
+            mean(&of_week[..1]) <= 3.0 && mean(&of_week[1..]) <= 2.0,
+            "{name}: {of_week:?} in {SERIES} series"
+        );
+    }
+}
+
+#[test]
+fn what_is_greater_than_the_noise_is_found_in_it() {
+    let text = COUNTS.replace("[car]", "[person]");
+    let morning = 21 * DAY + 28;
+    let mut found = 0;
+    for seed in 0..20 {
+        let mut it = only(&text);
+        let (cell, mut findings) = (it.watches[0], Findings::new());
+        for quarter in 0..22 * DAY {
+            let mut dice = fastrand::Rng::with_seed(seed * 1_000_003 + quarter);
+            let people = f64::from(usual(quarter, &mut dice));
+            let people = if (morning..morning + 16).contains(&quarter) { 0.0 } else { people };
+            let value = (people + laplace(COUNT_NOISE, &mut dice)).round() as i32;
+            it.operator.observe_bin(&bin(cell, quarter, value, 1.0), &mut findings);
+        }
+        let told = |it: &(u64, Phase, Option<Reason>)| {
+            (morning..morning + 16).contains(&it.0) && it.1 == Phase::Begin && it.2 == Some(Reason::Low)
+        };
+        found += usize::from(phases(findings.as_slice()).iter().any(told));
+    }
+    println!("a closed street under noise: found {found} of 20 times");
+    assert!(found >= 18, "{found} of 20");
+}
+
+#[test]
+fn the_mean_of_hardly_any_speeds_is_not_judged_where_noise_outweighs_them() {
+    // Noise of a histogram at a budget of 0.11.
+    let noise = 1.0 / 0.11;
+    let text = COUNTS.replace("classes: [car]", "classes: [bicycle], measures: [speeds]");
+    let told = |objects: f64| {
+        let mut it = only(&text);
+        let mut findings = Findings::new();
+        for quarter in 0..14 * DAY {
+            let mut dice = fastrand::Rng::with_seed(quarter);
+            for cell in it.watches.clone().iter().filter(|cell| cell.direction == Direction::Forward) {
+                // About 15 km/h; twice as fast in the last two hours.
+                let bucket = if quarter >= 14 * DAY - 8 { 3 } else { 1 };
+                let value = if cell.bucket == bucket { objects } else { 0.0 };
+                let value = (value + laplace(noise, &mut dice)).round() as i32;
+                it.operator.observe_bin(&bin(*cell, quarter, value, 1.0), &mut findings);
+            }
+        }
+        let begun = phases(findings.as_slice()).into_iter().filter(|(_, phase, _)| *phase == Phase::Begin);
+        begun.map(|(at, ..)| at).collect::<Vec<_>>()
+    };
+    assert_eq!(told(0.0), [0u64; 0], "nobody drives");
+    let busy = told(800.0);
+    assert!(busy.iter().any(|at| *at > 14 * DAY - 8) && busy.len() <= 6, "{busy:?}");
+}

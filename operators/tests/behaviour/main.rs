@@ -22,6 +22,7 @@ mod scenes;
 mod scripted;
 mod situations;
 mod speeds;
+mod splits;
 mod street;
 mod tamper;
 mod tracking;

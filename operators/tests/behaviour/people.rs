@@ -1,16 +1,20 @@
 //! `detect_intrusion`, `detect_loitering` and `detect_crowd` where the truth is known.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Finding, FindingKind, Measure};
-use kerbside_core::incident::{IncidentUnit, Phase};
-use kerbside_core::observation::Track;
+use kerbside_core::incident::{IncidentKind, IncidentUnit, Phase};
+use kerbside_core::observation::{Track, TrackId};
 use kerbside_core::time::{LocalTime, MediaTime};
 
 use crate::camera::{configure, only};
 use crate::plaza::{GROUND, Mover, film, incidents, rectangle, times};
 use crate::street::{Detector, observation, operate, track};
+
+/// What one person adds to the density of the zone, in millionths: it has 200 square metres, but for the rounding of its
+/// corners.
+const ON_200: u32 = 4998;
 
 type Tracks = Vec<(MediaTime, Vec<Track>)>;
 
@@ -155,8 +159,7 @@ fn a_stay_goes_on_behind_an_obstacle_and_as_another_track() {
             }
         }
         let tracks = track(&frames);
-        let ids: std::collections::BTreeSet<_> =
-            tracks.iter().flat_map(|(_, tracks)| tracks).map(|it| it.id).collect();
+        let ids: BTreeSet<_> = tracks.iter().flat_map(|(_, tracks)| tracks).map(|it| it.id).collect();
         assert_eq!(ids.len(), 2, "the tracker gave up in between");
         let found = run("detect_loitering: [{zone: inner, after: 32s}]", &tracks);
         assert_eq!(loiterers(&found), expected, "hidden for {hidden_secs} s");
@@ -248,16 +251,52 @@ fn density_is_people_on_square_metres_of_the_street() {
     let told = incidents(&found);
     let (_, begin) = told.first().expect("a crowd");
     assert_eq!((begin.unit, begin.value), (IncidentUnit::PeoplePer100SquareMetres, 11), "22 on 200 m²");
-    let (mut sum, mut time) = (0.0, Duration::ZERO);
+    let (mut sum, mut frames) = (0.0, BTreeSet::new());
     for finding in &found {
-        if let FindingKind::Level { measure, permille, lasted } = finding.kind {
-            assert_eq!(measure, Measure::DensityLevel);
-            sum += f64::from(permille) * lasted.as_secs_f64();
-            time += lasted;
+        if let FindingKind::Level { measure, share, lasted } = finding.kind {
+            assert_eq!((measure, share, finding.class), (Measure::DensityLevel, ON_200, Some(Class::Person)));
+            assert!(finding.track.is_some() && !lasted.is_zero());
+            sum += f64::from(share) / 1e6;
+            frames.insert(finding.at);
         }
     }
-    let mean = sum / time.as_secs_f64();
-    assert!((mean - 110.0).abs() < 6.0, "{mean} permille of a person on each square metre");
+    let mean = sum / frames.len() as f64;
+    assert!((mean - 0.11).abs() < 0.006, "{mean} people on each square metre");
+}
+
+#[test]
+fn pc_14_every_person_in_the_zone_has_a_share_of_their_own_also_where_nobody_knows_the_area() {
+    let tracks = seen(&crowd(6, 0.0, 30.0, 1), Detector::PERFECT, 10.0, 20.0, 1);
+    let crowd = "detect_crowd: [{zone: inner, at_least: 4, until: 0}]";
+    for (text, share, cells) in [(zone(crowd), ON_200, 1), (zone(crowd).replace(GROUND, ""), 0, 0)] {
+        let mut configured = only(&text);
+        assert_eq!(configured.cells.len(), cells);
+        let mut of_frame: BTreeMap<MediaTime, BTreeSet<TrackId>> = BTreeMap::new();
+        for finding in operate(&mut *configured.operator, &tracks).as_slice() {
+            let FindingKind::Level { share: found, .. } = finding.kind else { continue };
+            assert_eq!(found, share);
+            assert!(of_frame.entry(finding.at).or_default().insert(finding.track.expect("a track")), "once each");
+        }
+        assert!(of_frame.len() > 150, "{} frames", of_frame.len());
+        assert!(of_frame.values().skip(20).take(100).all(|people| people.len() == 6), "{share}");
+    }
+}
+
+#[test]
+fn pc_14_alerts_are_declared_in_people_with_the_threshold_as_it_is_told() {
+    let alert = |options: &str| {
+        let alerts = only(&zone(&format!("detect_crowd: [{{zone: inner, {options}}}]"))).alerts;
+        let [alert] = alerts[..] else { panic!("{alerts:?}") };
+        assert_eq!((alert.kind, alert.class), (IncidentKind::CrowdDensity, Class::Person));
+        (alert.from_milli, alert.until_milli, alert.value, alert.unit)
+    };
+    assert_eq!(alert("at_least: 30"), (30_000, 24_000, 30, IncidentUnit::Count));
+    // Nobody is no crowd.
+    assert_eq!(alert("at_least: 30, until: 0"), (30_000, 500, 30, IncidentUnit::Count));
+    // On 200 m².
+    let (from, until, value, unit) = alert("density: 0.25, until: 0.1");
+    assert_eq!((value, unit), (25, IncidentUnit::PeoplePer100SquareMetres));
+    assert!(from.abs_diff(50_000) < 50 && until.abs_diff(20_000) < 20, "{from} {until}");
 }
 
 #[test]

@@ -60,8 +60,10 @@ fn findings(folder: &Path) -> String {
                     (format!("{} {}", incident.kind.name(), incident.phase.name()), 1.0)
                 }
                 FindingKind::Peak { measure, amount } => (measure.name().to_owned(), f64::from(amount)),
-                FindingKind::Level { permille, lasted, .. } => {
-                    (none(), f64::from(permille) * lasted.as_secs_f64())
+                // Without a ground there is no level.
+                FindingKind::Level { share: 0, .. } => continue,
+                FindingKind::Level { share, lasted, .. } => {
+                    (none(), f64::from(share) / 1000.0 * lasted.as_secs_f64())
                 }
             };
             let key = (name.clone(), site_name(&camera, finding.site), finding.class, direction);

@@ -154,6 +154,14 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Throws away all that waits in an edge whose policy is [`WhenFull::DropOldest`]; how many items that were. For
+    /// items that must not get old while their receiver hangs. An edge that blocks keeps all.
+    pub fn discard(&self) -> usize {
+        let gone = self.oldest.iter().flat_map(channel::Receiver::try_iter).count();
+        self.metrics.depth.set(self.sender.len() as f64);
+        gone
+    }
+
     /// Whether anyone still listens.
     pub fn is_closed(&self) -> bool {
         self.readers.load(Ordering::Acquire) == 0
@@ -211,6 +219,20 @@ mod tests {
         assert_eq!(sender.send(2), Ok(Some(1)));
         assert_eq!(receiver.receive(), Some(2));
         assert!(telemetry.render().contains(r#"kerbside_queue_dropped_items_total{edge="slot"} 1"#));
+    }
+
+    #[test]
+    fn what_waits_in_a_newest_wins_edge_can_be_thrown_away() {
+        let telemetry = Telemetry::new();
+        let (sender, receiver) = edge(&telemetry, "slot", 2, WhenFull::DropOldest);
+        (1..=2).for_each(|item| assert_eq!(sender.send(item), Ok(None)));
+        assert_eq!((sender.discard(), sender.discard()), (2, 0));
+        assert_eq!(sender.send(3), Ok(None));
+        assert_eq!(receiver.receive(), Some(3));
+        let (sender, receiver) = edge(&telemetry, "findings", 2, WhenFull::Block);
+        assert_eq!(sender.send(1), Ok(None));
+        assert_eq!(sender.discard(), 0);
+        assert_eq!(receiver.receive(), Some(1));
     }
 
     #[test]

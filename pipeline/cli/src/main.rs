@@ -7,10 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod hardening;
 mod layers;
 mod logging;
 mod models;
 mod output;
+mod panics;
 mod picture;
 mod signals;
 mod whole_file;
@@ -34,6 +36,7 @@ enum Command {
     Replay(commands::replay::Replay),
     Events(commands::events::Events),
     Backtest(commands::backtest::Backtest),
+    Ledger(commands::ledger::Ledger),
     Operators(commands::operators::Operators),
     Models(commands::models::Models),
     Bench(commands::bench::Bench),
@@ -51,6 +54,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    panics::withhold_data();
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Run(command) => command.execute(),
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Command::Replay(command) => command.execute(),
         Command::Events(command) => command.execute(),
         Command::Backtest(command) => command.execute(),
+        Command::Ledger(command) => command.execute(),
         Command::Operators(command) => command.execute(),
         Command::Models(command) => command.execute(),
         Command::Bench(command) => command.execute(),

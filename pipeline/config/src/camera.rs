@@ -12,6 +12,7 @@ use crate::Catalogue;
 use crate::files;
 use crate::geometry;
 use crate::operators;
+use crate::privacy::refuse_labels;
 use crate::settings::CameraSettings;
 use crate::shared::Shared;
 use crate::source::{self, Files};
@@ -61,8 +62,10 @@ impl Draft {
             ground: ground.as_ref(),
             classes: &shared.classes,
         });
-        let operators =
-            reader.required("operators").map(|field| operators::read(&field, context.catalogue, surroundings));
+        let operators = reader
+            .required("operators")
+            .map(|field| operators::read(&field, context.catalogue, surroundings, &shared.privacy));
+        refuse_labels(&reader);
         reader.finish();
 
         let settings = source.zip(geometry).zip(operators).map(|((source, (geometry, ground)), operators)| {
@@ -77,6 +80,7 @@ impl Draft {
                 ground,
                 operators,
                 privacy,
+                notes: problems.take_notes(),
                 time_zone,
                 revision: files::checksum([name, text, &context.defaults.to_string()]),
             }

@@ -8,6 +8,7 @@ use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::tree::{Field, NAME_RULE, Reader, is_name};
 
 use crate::polygon::{self, Fault};
+use crate::privacy::refuse_labels;
 
 /// The shortest line, in normalised coordinates: about 8 pixels of 768.
 const MIN_LENGTH: f32 = 0.01;
@@ -86,6 +87,7 @@ fn line(field: &Field<'_>) -> Line {
     let Some(reader) = field.map() else { return stand_in };
     let from = reader.required("from").and_then(|field| point(&field));
     let to = reader.required("to").and_then(|field| point(&field));
+    refuse_labels(&reader);
     reader.finish();
     let (Some(from), Some(to)) = (from, to) else { return stand_in };
     let length = (to.x - from.x).hypot(to.y - from.y);
@@ -101,6 +103,7 @@ fn line(field: &Field<'_>) -> Line {
 fn zone(field: &Field<'_>) -> Polygon {
     let corners = field.map().and_then(|reader| {
         let corners = reader.required("polygon").and_then(|field| corners(&field));
+        refuse_labels(&reader);
         reader.finish();
         corners
     });

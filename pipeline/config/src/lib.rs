@@ -3,7 +3,8 @@
 //! A folder holds `node.yaml` and `cameras/*.yaml`, one file a camera; the file's name is the camera's.
 //! [`load`] reads all of them and answers either resolved [`Settings`] or the list of everything that is
 //! wrong. Reading goes on after a problem: a value that cannot be read is replaced by a stand-in, so that
-//! one mistake gives one message; settings with stand-ins never leave this crate.
+//! one mistake gives one message; settings with stand-ins never leave this crate. What is allowed and may
+//! surprise is a note beside the settings.
 //!
 //! Invariants: no key can run a command or fetch anything. No password is written in a YAML file, and no
 //! message repeats one. Settings hold no default to be resolved later and no unit to be guessed.
@@ -15,12 +16,15 @@
 #![forbid(unsafe_code)]
 
 mod camera;
+mod epsilon;
 mod error;
 mod files;
 mod geometry;
+mod identity;
 mod load;
 mod node;
 mod operators;
+mod outflow;
 mod polygon;
 mod privacy;
 mod secret;
@@ -31,10 +35,11 @@ mod time_zone;
 
 pub use error::ConfigError;
 pub use load::{load, load_camera, models_folder, parse_camera};
+pub use outflow::BYTES_PER_NUMBER;
 pub use secret::Secret;
 pub use settings::{
-    Bins, CameraSettings, Credentials, DetectSettings, DetectorSettings, FileSource, NamedOperator, NodeSettings,
-    PrivacySettings, Profile, RtspSource, Settings, Source, SpoolSettings, Transport,
+    CameraSettings, Credentials, DetectSettings, DetectorSettings, FileSource, NamedOperator, NodeSettings,
+    RtspSource, Settings, Source, SpoolSettings, Transport,
 };
 pub use time_zone::TimeZone;
 

@@ -8,9 +8,12 @@ use kerbside_core::finding::Cell;
 use kerbside_core::geometry::{Geometry, SiteId};
 use kerbside_core::incident::IncidentKind;
 use kerbside_core::operator::{Configured, OperatorSpec, Surroundings};
+use kerbside_core::privacy::Privacy;
 use kerbside_core::tree::Field;
 
 use crate::Catalogue;
+use crate::identity::recognised_by;
+use crate::outflow::{self, Entry};
 use crate::settings::NamedOperator;
 
 /// Reads the block. Without surroundings, since the geometry could not be read, only the operators' names are
@@ -19,6 +22,7 @@ pub(crate) fn read(
     field: &Field<'_>,
     catalogue: &Catalogue<'_>,
     surroundings: Option<Surroundings<'_>>,
+    privacy: &Privacy,
 ) -> Vec<NamedOperator> {
     let Some(map) = field.map() else { return Vec::new() };
     let mut found = Vec::new();
@@ -26,12 +30,17 @@ pub(crate) fn read(
     let mut seen = 0;
     // In the order of the file, so that the second of two entries is the one that is refused.
     let mut taken = Taken::default();
-    let mut watchers = Vec::new();
     for (name, field) in map.entries() {
         seen += 1;
         let Some((place, spec)) = catalogue.operators.iter().enumerate().find(|(_, spec)| spec.name == name)
         else {
-            field.key_problem(format!("there is no operator '{name}'"), allowed_words(name, &names));
+            match recognised_by(name) {
+                Some(what) => field.key_problem(
+                    format!("Kerbside has no operator that recognises {what}, by design"),
+                    allowed_words("", &names),
+                ),
+                None => field.key_problem(format!("there is no operator '{name}'"), allowed_words(name, &names)),
+            }
             continue;
         };
         let Some(entries) = field.list() else { continue };
@@ -42,8 +51,7 @@ pub(crate) fn read(
         for entry in entries {
             let Some(configured) = configure(spec, &entry, surroundings) else { continue };
             if taken.takes(&configured, &entry, surroundings.geometry) {
-                watchers.extend(configured.watches.iter().map(|cell| (*cell, entry.clone())));
-                found.push((place, NamedOperator { name: spec.name, configured }));
+                found.push((place, entry, NamedOperator { name: spec.name, configured }));
             }
         }
     }
@@ -53,11 +61,14 @@ pub(crate) fn read(
             format!("at least one of {} is expected", names.join(", ")),
         );
     }
+    let entries: Vec<Entry<'_, '_>> =
+        found.iter().map(|(_, field, named)| Entry { field, configured: &named.configured }).collect();
     if let Some(surroundings) = surroundings {
-        refuse_blind_watchers(&watchers, &taken, surroundings.geometry);
+        refuse_blind_watchers(&entries, &taken, surroundings.geometry);
     }
-    found.sort_by_key(|(place, _)| *place);
-    found.into_iter().map(|(_, operator)| operator).collect()
+    outflow::judge(field, &entries, privacy);
+    found.sort_by_key(|(place, ..)| *place);
+    found.into_iter().map(|(.., operator)| operator).collect()
 }
 
 fn configure(spec: &OperatorSpec, entry: &Field<'_>, surroundings: Surroundings<'_>) -> Option<Configured> {
@@ -105,8 +116,9 @@ impl Taken {
 }
 
 /// Reports the operators that look at a counter which nobody feeds.
-fn refuse_blind_watchers(watchers: &[(Cell, Field<'_>)], taken: &Taken, geometry: &Geometry) {
-    for (cell, entry) in watchers.iter().filter(|(cell, _)| !taken.cells.contains_key(cell)) {
+fn refuse_blind_watchers(entries: &[Entry<'_, '_>], taken: &Taken, geometry: &Geometry) {
+    let watched = entries.iter().flat_map(|it| it.configured.watches.iter().map(|cell| (cell, it.field)));
+    for (cell, entry) in watched.filter(|(cell, _)| !taken.cells.contains_key(cell)) {
         let class = cell.class.map_or("all", Class::name);
         let site = geometry.name(cell.site).unwrap_or("the picture");
         entry.problem(

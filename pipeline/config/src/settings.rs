@@ -7,11 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kerbside_core::detection::Class;
+use kerbside_core::diagnostics::Note;
+use kerbside_core::finding::Cell;
 use kerbside_core::geometry::Geometry;
 use kerbside_core::ground::Ground;
 use kerbside_core::operator::Configured;
+use kerbside_core::privacy::Privacy;
 use url::Url;
 
+use crate::outflow;
 use crate::secret::Secret;
 use crate::time_zone::TimeZone;
 
@@ -39,6 +43,9 @@ pub struct NodeSettings {
     /// `learned.folder`: what operators have learned of their streets, kept for the next start; beside the
     /// spool by default. It need not exist yet.
     pub learned_folder: PathBuf,
+    /// `ledger.folder`: the privacy ledger, which keeps what has been released with noise; beside the spool by
+    /// default. It need not exist yet, and lies apart from the spool's folder and from what was learned.
+    pub ledger_folder: PathBuf,
     /// `detect`: how many threads look for objects.
     pub detect: DetectSettings,
     /// `models`: the folder with the detectors; where the program looks by itself if `None`.
@@ -64,6 +71,8 @@ pub struct SpoolSettings {
     pub max_bytes: u64,
     /// `spool.sync_interval`: how long a batch may wait before it is safe from a power cut.
     pub sync_interval: Duration,
+    /// `spool.keep`: how long rows stay in it at most, also where nobody fetches them.
+    pub keep: Duration,
 }
 
 /// One camera.
@@ -85,13 +94,28 @@ pub struct CameraSettings {
     pub ground: Option<Ground>,
     /// `operators`, in the order of the operator table, then of the file; at least one.
     pub operators: Vec<NamedOperator>,
-    /// `privacy`.
-    pub privacy: PrivacySettings,
+    /// `privacy`: how counts and incidents are anonymised.
+    pub privacy: Privacy,
+    /// What its file allows and its writer may not expect, sorted by place.
+    pub notes: Vec<Note>,
     /// `time_zone`: which clocks schedules and daily patterns follow.
     pub time_zone: TimeZone,
     /// CRC-32C over the camera's name, its file's text and the defaults that `node.yaml` gives it: it
     /// changes when anything does that this camera's work depends on, except what secret files hold.
     pub revision: u32,
+}
+
+impl CameraSettings {
+    /// The counters that leave: those of all operators but what the privacy profile keeps back.
+    pub fn released_cells(&self) -> impl Iterator<Item = &Cell> {
+        let cells = self.operators.iter().flat_map(|named| &named.configured.cells);
+        cells.filter(|cell| self.privacy.profile.releases(cell))
+    }
+
+    /// How many numbers the camera releases in a day, each of [`crate::BYTES_PER_NUMBER`].
+    pub fn numbers_per_day(&self) -> u64 {
+        outflow::numbers_per_day(self.released_cells(), &self.privacy)
+    }
 }
 
 /// Where frames come from.
@@ -176,45 +200,5 @@ impl fmt::Debug for NamedOperator {
             .field("name", &self.name)
             .field("cells", &self.configured.cells)
             .finish_non_exhaustive()
-    }
-}
-
-/// How counts are anonymised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrivacySettings {
-    /// `privacy.profile`.
-    pub profile: Profile,
-    /// `privacy.bins`.
-    pub bins: Bins,
-}
-
-/// Which rules apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// `strict`: every count in bins of 15 minutes or more.
-    Strict,
-    /// `standard`: vehicles are counted exactly, in bins of a minute or more.
-    Standard,
-}
-
-/// Over how long a time counts are summed. Every bin divides a day evenly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bins {
-    /// `privacy.bins.person`.
-    pub person: Duration,
-    /// `privacy.bins.bicycle`.
-    pub bicycle: Duration,
-    /// `privacy.bins.vehicle`: for every other class.
-    pub vehicle: Duration,
-}
-
-impl Bins {
-    /// The bin for counts of `class`.
-    pub fn of(&self, class: Class) -> Duration {
-        match class {
-            Class::Person => self.person,
-            Class::Bicycle => self.bicycle,
-            Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other => self.vehicle,
-        }
     }
 }

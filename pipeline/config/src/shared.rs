@@ -4,11 +4,12 @@ use std::fmt;
 
 use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::allowed_words;
+use kerbside_core::privacy::Privacy;
 use kerbside_core::tree::{Field, Reader};
 
 use crate::Catalogue;
 use crate::privacy;
-use crate::settings::{DetectorSettings, PrivacySettings};
+use crate::settings::DetectorSettings;
 use crate::time_zone::{self, TimeZone};
 
 const ANALYSE_FPS: f64 = 10.0;
@@ -23,7 +24,7 @@ pub(crate) struct Shared {
     pub(crate) analyse_fps: f64,
     pub(crate) detector: DetectorSettings,
     pub(crate) classes: Vec<Class>,
-    pub(crate) privacy: PrivacySettings,
+    pub(crate) privacy: Privacy,
     pub(crate) time_zone: TimeZone,
 }
 

@@ -44,6 +44,27 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Something that is allowed and may surprise.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Note {
+    /// In which file.
+    pub file: PathBuf,
+    /// Where in it.
+    pub position: Position,
+    /// Under which key.
+    pub key_path: String,
+    /// What the writer of the file should know.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    /// `file:line:col: key.path: note: text`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, position: Position { line, column }, key_path, text } = self;
+        write!(f, "{}:{line}:{column}: {key_path}: note: {text}", file.display())
+    }
+}
+
 /// What is allowed where one of the `known` words is expected and `given` is none of them:
 /// the word that was probably meant, if one is near, then all of them.
 pub fn allowed_words(given: &str, known: &[&str]) -> String {
@@ -92,18 +113,19 @@ fn one_line(text: String) -> String {
     short
 }
 
-/// Collects the problems of one file while it is read. Shared by reference, so that readers of
+/// Collects the problems of one file while it is read, and notes on what is no problem. Shared by reference, so that readers of
 /// different keys can report side by side.
 #[derive(Debug)]
 pub struct Problems {
     file: PathBuf,
     list: RefCell<Vec<Problem>>,
+    notes: RefCell<Vec<Note>>,
 }
 
 impl Problems {
     /// No problems yet in `file`.
     pub fn in_file(file: impl Into<PathBuf>) -> Self {
-        Self { file: file.into(), list: RefCell::default() }
+        Self { file: file.into(), list: RefCell::default(), notes: RefCell::default() }
     }
 
     /// The file.
@@ -129,12 +151,26 @@ impl Problems {
         });
     }
 
-    /// How many there are so far: compare before and after a step to learn whether the step was clean.
+    /// Adds a note, one line like a problem.
+    pub fn note(&self, position: Position, key_path: impl Into<String>, text: impl Into<String>) {
+        let (file, key_path, text) = (self.file.clone(), one_line(key_path.into()), one_line(text.into()));
+        self.notes.borrow_mut().push(Note { file, position, key_path, text });
+    }
+
+    /// The notes, sorted by place; none are left.
+    pub fn take_notes(&self) -> Vec<Note> {
+        let mut notes = self.notes.take();
+        notes.sort();
+        notes.dedup();
+        notes
+    }
+
+    /// How many problems there are so far: compare before and after a step to learn whether the step was clean.
     pub fn count(&self) -> usize {
         self.list.borrow().len()
     }
 
-    /// All of them, sorted by place.
+    /// All problems, sorted by place.
     pub fn into_sorted(self) -> Vec<Problem> {
         let mut list = self.list.into_inner();
         list.sort();

@@ -83,6 +83,22 @@ impl Measure {
         }
     }
 
+    /// Whether it counts objects, each when something has happened to it.
+    pub const fn is_count(self) -> bool {
+        match self {
+            Self::CrossingCount | Self::StoppedCount | Self::TurnCount | Self::LoiteringCount => true,
+            Self::OccupancyTime
+            | Self::PresenceMean
+            | Self::DwellHist
+            | Self::SpeedHist
+            | Self::QueueLen
+            | Self::DensityLevel
+            | Self::HeadwayHist
+            | Self::QueueReach
+            | Self::FlowScore => false,
+        }
+    }
+
     /// Where the measure's buckets end, in seconds or km/h: a bucket holds its lower edge and not its upper
     /// one, and one more bucket holds all above the last edge. Empty where the measure is no histogram.
     pub const fn edges(self) -> &'static [u32] {
@@ -92,6 +108,16 @@ impl Measure {
             Self::HeadwayHist => &HEADWAY_EDGES_SECS,
             _ => &[],
         }
+    }
+
+    /// Whether it counts events, each of which adds one to one cell: no histogram, no level and no peak.
+    pub const fn is_plain_count(self) -> bool {
+        matches!(self, Self::CrossingCount | Self::TurnCount | Self::StoppedCount | Self::LoiteringCount)
+    }
+
+    /// Whether each object adds its time in a zone, alone or times a share of its own.
+    pub const fn is_presence(self) -> bool {
+        matches!(self, Self::OccupancyTime | Self::PresenceMean | Self::DensityLevel)
     }
 
     /// The places of the measure's buckets: 0 alone where it is no histogram.
@@ -244,7 +270,7 @@ pub enum FindingKind {
     Level {
         /// Of which measure.
         measure: Measure,
-        /// In millionths of the measure's unit.
+        /// In millionths of the measure's unit, the same for every object in the zone.
         share: u32,
         /// For how long; one step from frame to frame.
         lasted: Duration,

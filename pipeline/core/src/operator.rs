@@ -19,7 +19,9 @@ pub trait Operator: Send {
     /// after every frame, and while a live camera is silent; how often changes no result.
     fn advance(&mut self, upto: MediaTime, findings: &mut Findings);
 
-    /// Nothing more will come; called once. Tracks seen until now do not continue, and incidents end.
+    /// Nothing more will come. Tracks seen until now do not continue, and incidents end. Called once; but where chunks
+    /// of time must know nothing of each other, an operator that [counts](crate::finding::Measure::is_count) gets
+    /// frames again, and finds in them what one that was made anew would find.
     fn finish(&mut self, findings: &mut Findings);
 
     /// Whether the picture can be trusted, as far as this operator can tell. Asked of guards only, after
@@ -136,6 +138,9 @@ pub struct Alert {
     pub value: i32,
     /// What `value` is of.
     pub unit: IncidentUnit,
+    /// What one object adds to the zone's [`crate::finding::Measure::DensityLevel`], in millionths of its unit; 0 where
+    /// the zone's area is not known.
+    pub share: u32,
 }
 
 impl Configured {

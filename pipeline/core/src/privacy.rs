@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::detection::Class;
+use crate::finding::{Cell, Measure};
 
 /// Which rules apply to a camera. The names are those of `privacy.profile`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,18 @@ impl Profile {
             (Self::Strict | Self::StrictWorstcase, _) => true,
             (Self::Standard, Some(class)) => class.is_personal(),
             (Self::Standard, None) => false,
+        }
+    }
+
+    /// Whether numbers of this counter leave at all. Under noise a queue's length and reach do not: one vehicle that
+    /// stands in the right place joins two queues, so it can change them without bound.
+    /// Where the tracker is not trusted, counts alone leave: how much one object may add to them is bounded without it.
+    pub const fn releases(self, cell: &Cell) -> bool {
+        match self {
+            Self::Strict | Self::Standard => {
+                !(self.has_noise(cell.class) && matches!(cell.measure, Measure::QueueLen | Measure::QueueReach))
+            }
+            Self::StrictWorstcase => cell.measure.is_count(),
         }
     }
 }
@@ -132,8 +145,8 @@ pub struct Privacy {
 }
 
 impl Privacy {
-    /// What a profile brings where nothing else is written. Except for `passages_per_day`, `display_k` and the bins,
-    /// these are also the loosest values that are allowed.
+    /// What a profile brings where nothing else is written. Its bins are the shortest that are allowed. All else but
+    /// `passages_per_day` and `display_k` is also the loosest that is allowed; of the budget's three parts their sum.
     pub const fn of(profile: Profile) -> Self {
         const MINUTE: Duration = Duration::from_secs(60);
         const QUARTER: Duration = Duration::from_secs(15 * 60);
@@ -192,6 +205,26 @@ mod tests {
         let Epsilon { passage, count, occupancy, speed, .. } = strict.epsilon;
         assert_eq!((passage, count + occupancy + speed, strict.epsilon.day()), (660, 660, 1980));
         assert_eq!(worstcase::rows_per_passage(strict.bounds.track_max), 48);
+    }
+
+    #[test]
+    fn pc_8_what_one_object_changes_without_bound_is_not_released_with_noise() {
+        let cell = |measure, class| Cell::new(crate::geometry::SiteId(0), measure, class);
+        let released = |profile: Profile, class| {
+            let names = Measure::ALL.into_iter().filter(|measure| profile.releases(&cell(*measure, class)));
+            names.map(Measure::name).collect::<Vec<_>>()
+        };
+        let all = Measure::ALL.map(Measure::name);
+        assert_eq!(released(Profile::Standard, None), all);
+        assert_eq!(released(Profile::Standard, Some(Class::Car)), all);
+        let bounded: Vec<&str> = all.into_iter().filter(|name| !name.starts_with("queue_")).collect();
+        assert_eq!(bounded.len(), all.len() - 2);
+        assert_eq!(released(Profile::Standard, Some(Class::Person)), bounded);
+        for class in [None, Some(Class::Person), Some(Class::Car)] {
+            assert_eq!(released(Profile::Strict, class), bounded);
+            let counts = ["crossing_count", "stopped_count", "turn_count", "loitering_count"];
+            assert_eq!(released(Profile::StrictWorstcase, class), counts);
+        }
     }
 
     #[test]

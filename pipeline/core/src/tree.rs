@@ -37,7 +37,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn name(&self) -> &'static str {
+    /// What it is, in words.
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Scalar { .. } => "a single value",
@@ -66,6 +67,7 @@ pub struct Reader<'a> {
     path: String,
     problems: &'a Problems,
     asked: RefCell<Vec<&'static str>>,
+    refused: RefCell<Vec<Position>>,
 }
 
 impl<'a> Reader<'a> {
@@ -104,6 +106,15 @@ impl<'a> Reader<'a> {
         self.asked.borrow_mut().extend(keys);
     }
 
+    /// Reports the key, if it is there, as one whose absence has a reason of its own; [`Reader::finish`] is then silent
+    /// about it, and never names it among what is allowed.
+    pub fn refuse(&self, key: &str, what: &str, allowed: &str) {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
+            self.field(entry).key_problem(what, allowed);
+            self.refused.borrow_mut().push(entry.key_at);
+        }
+    }
+
     /// Every key with its value, for maps whose keys are the user's own names.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> + use<'a, '_> {
         self.entries.iter().map(|entry| (entry.key.as_str(), self.field(entry)))
@@ -111,8 +122,9 @@ impl<'a> Reader<'a> {
 
     /// Reports every key that was not asked for. Call it when all keys have been read.
     pub fn finish(&self) {
-        let asked = self.asked.borrow();
-        for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
+        let (asked, refused) = (self.asked.borrow(), self.refused.borrow());
+        let unknown = |entry: &&Entry| !asked.contains(&entry.key.as_str()) && !refused.contains(&entry.key_at);
+        for entry in self.entries.iter().filter(unknown) {
             let mut keys = asked.clone();
             keys.sort_unstable();
             keys.dedup();
@@ -185,6 +197,11 @@ impl<'a> Field<'a> {
         self.problems.report(self.key_at, self.path.clone(), what, allowed);
     }
 
+    /// Notes something on this value that is allowed and may surprise.
+    pub fn note(&self, text: impl Into<String>) {
+        self.problems.note(self.value.at, self.path.clone(), text);
+    }
+
     /// A map.
     pub fn map(&self) -> Option<Reader<'a>> {
         match &self.value.kind {
@@ -194,6 +211,7 @@ impl<'a> Field<'a> {
                 path: self.path.clone(),
                 problems: self.problems,
                 asked: RefCell::default(),
+                refused: RefCell::default(),
             }),
             other => {
                 self.problem(format!("{} was found", other.name()), "a map of keys is expected");

@@ -47,6 +47,8 @@ pub(crate) struct Intake {
     is_stream: bool,
     widest_picture: u32,
     frames: Mutex<Option<Arc<Sender<Frame>>>>,
+    /// When the frame arrived that was sent last.
+    newest: Mutex<Option<Instant>>,
     reader_gone: AtomicBool,
     stopping: AtomicBool,
     /// Whole pictures that left the decoder.
@@ -136,6 +138,7 @@ impl Intake {
             is_stream,
             widest_picture,
             frames: Mutex::new(Some(Arc::new(frames))),
+            newest: Mutex::new(None),
             reader_gone: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             whole: AtomicU64::new(0),
@@ -171,6 +174,41 @@ impl Intake {
     pub(crate) fn close(&self) {
         self.state().connection += 1;
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Offers a frame to the reader, by the policy of the edge.
+    fn offer(&self, frame: Frame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let sender = self.frames.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(sender) = sender else { return Err(gst::FlowError::Eos) };
+        // Before it is sent: what is sent meanwhile must not be taken for the one before it.
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame.arrived);
+        match sender.send(frame) {
+            Ok(replaced) => {
+                if replaced.is_some() {
+                    self.counts.dropped(DropReason::NewerFrame);
+                }
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Err(_) => {
+                self.counts.dropped(DropReason::Shutdown);
+                self.reader_gone.store(true, Ordering::Release);
+                Err(gst::FlowError::Eos)
+            }
+        }
+    }
+
+    /// See [`crate::CameraHandle::discard_older_than`].
+    pub(crate) fn discard_older_than(&self, limit: Duration) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        // All that waits is at least as old as what was sent last.
+        if newest.is_none_or(|arrived| arrived.elapsed() <= limit) {
+            return;
+        }
+        *newest = None;
+        let sender = self.frames.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for _ in 0..sender.map_or(0, |sender| sender.discard()) {
+            self.counts.dropped(DropReason::TooOld);
+        }
     }
 
     /// Whether nobody takes the frames any more.
@@ -282,21 +320,7 @@ impl Tap {
     /// A picture comes to the end of the pipeline: maps it and offers it to the reader.
     pub(crate) fn picture(&self, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
         let Some(frame) = self.frame(sample)? else { return Ok(gst::FlowSuccess::Ok) };
-        let sender = self.intake.frames.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(sender) = sender else { return Err(gst::FlowError::Eos) };
-        match sender.send(frame) {
-            Ok(replaced) => {
-                if replaced.is_some() {
-                    self.intake.counts.dropped(DropReason::NewerFrame);
-                }
-                Ok(gst::FlowSuccess::Ok)
-            }
-            Err(_) => {
-                self.intake.counts.dropped(DropReason::Shutdown);
-                self.intake.reader_gone.store(true, Ordering::Release);
-                Err(gst::FlowError::Eos)
-            }
-        }
+        self.intake.offer(frame)
     }
 
     /// The frame of a sample; `None` when it is damaged.
@@ -410,5 +434,32 @@ mod tests {
         }
         assert_eq!(leave(&mut encoded, 1000), None);
         assert_eq!(leave(&mut encoded, 1099), Some(IN_DECODER - 1));
+    }
+
+    #[test]
+    fn pc_16_a_frame_that_nobody_takes_is_thrown_away_when_it_is_too_old() {
+        use kerbside_channel::{WhenFull, edge};
+        use kerbside_core::frame::{OwnedPlanes, PictureSize, PixelFormat};
+        use kerbside_telemetry::{CameraMetrics, Telemetry};
+        const LIMIT: Duration = Duration::from_secs(10);
+        const SIZE: PictureSize = PictureSize { width: 16, height: 16 };
+        let telemetry = Telemetry::new();
+        let metrics = CameraMetrics::new(&telemetry, "plaza");
+        let (sender, receiver) = edge(&telemetry, "plaza/slot", 1, WhenFull::DropOldest);
+        let counts = Counts::new(metrics.clone(), Arc::default());
+        let intake = Intake::new(sender, counts, (true, Follows::Now), 10.0, 64);
+        let offer = |age: Duration| {
+            let arrived = Instant::now().checked_sub(age).unwrap();
+            let header = FrameHeader::of_picture(SIZE, PixelFormat::I420, arrived);
+            let frame = Frame::new(header, Arc::new(OwnedPlanes::flat(SIZE, PixelFormat::I420, 0, 0))).unwrap();
+            intake.offer(frame).unwrap();
+        };
+        offer(LIMIT);
+        intake.discard_older_than(LIMIT);
+        assert_eq!(metrics.dropped(DropReason::TooOld).value(), 1.0);
+        offer(LIMIT / 2);
+        intake.discard_older_than(LIMIT);
+        assert_eq!(metrics.dropped(DropReason::TooOld).value(), 1.0);
+        assert!(receiver.receive().is_some(), "a young one stays");
     }
 }

@@ -45,6 +45,11 @@ impl CameraHandle {
         self.stop.set();
     }
 
+    /// Throws away frames that nobody has taken within `limit` of their arrival, where the edge's newest frame wins.
+    pub fn discard_older_than(&self, limit: Duration) {
+        self.intake.discard_older_than(limit);
+    }
+
     /// Whether the camera has ended: its clip is over, or it was stopped.
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

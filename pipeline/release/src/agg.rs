@@ -7,33 +7,61 @@ use arrow_schema::SchemaRef;
 use kerbside_core::finding::{Cell, Measure};
 use kerbside_core::time::WallTime;
 
-use crate::bins::{Bin, Series};
+use crate::bins::Bin;
 use crate::columns::{Common, words8, words16};
 use crate::error::ReleaseError;
 use crate::plan::StreamPosition;
 use crate::table::{ClockQuality, Rule, Unit};
 use crate::vocabulary::{Vocabulary, class_key};
 
-/// A display should hide counts below this. It is a hint: the number itself is in the row.
-/// Times and means count no objects, so the hint does not apply to them.
-const DISPLAY_K: i32 = 10;
-
-/// A bin that was closed.
+/// What the rows of one closed bin have in common.
 #[derive(Clone, Copy)]
 pub(crate) struct Closed<'a> {
     pub(crate) camera: usize,
-    pub(crate) series: &'a Series,
-    pub(crate) bin: &'a Bin,
     /// From when until when.
     pub(crate) span: (WallTime, WallTime),
+    pub(crate) bin: &'a Bin,
     /// What is said of the clock where no frame said it.
     pub(crate) clock: ClockQuality,
+    /// A display should hide counts below this. It is a hint: the number itself is in the row.
+    pub(crate) display_k: u32,
+}
+
+/// A number of a closed bin as it may leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number {
+    pub(crate) cell: Cell,
+    /// In the unit of the measure's sums: objects or nanoseconds, with its noise.
+    pub(crate) sum: i128,
+    /// The scale of the noise in the same unit; 0 without.
+    pub(crate) noise_b: f64,
+    /// What one object adds to a density, in millionths.
+    pub(crate) share: u32,
+    pub(crate) rule: Rule,
+}
+
+impl Closed<'_> {
+    /// The share of the bin with frames that can be trusted.
+    pub(crate) fn coverage(&self) -> f32 {
+        (self.bin.trusted_nanos as f64 / self.length() as f64).min(1.0) as f32
+    }
+
+    fn length(&self) -> u64 {
+        let (from, to) = self.span;
+        to.as_unix_nanos() - from.as_unix_nanos()
+    }
+
+    /// The number in the unit of its measure.
+    pub(crate) fn value(&self, number: &Number) -> i32 {
+        value(number.cell.measure, number.sum, self.length(), number.share)
+    }
 }
 
 /// The columns of one batch of `agg.v1`.
 #[derive(Debug, Default)]
 pub(crate) struct AggRows {
     common: Common,
+    rules: Vec<Rule>,
     site: Vec<u16>,
     measure: Vec<u8>,
     class: Vec<u8>,
@@ -41,32 +69,32 @@ pub(crate) struct AggRows {
     bucket: Vec<u8>,
     value: Vec<i32>,
     unit: Vec<u8>,
+    noise_b: Vec<f32>,
     coverage: Vec<f32>,
     frames: Vec<u32>,
     suppressed: Vec<bool>,
 }
 
 impl AggRows {
-    /// Appends one row a cell for a closed bin. `tell` hears each cell's released value and coverage.
-    pub(crate) fn push(&mut self, words: &Vocabulary, closed: &Closed<'_>, mut tell: impl FnMut(&Cell, i32, f32)) {
-        let Closed { camera, series, bin, span, clock } = *closed;
-        let coverage = (bin.trusted_nanos as f64 / series.length as f64).min(1.0) as f32;
-        for (cell, &sum) in series.cells.iter().zip(&bin.sums) {
-            let unit = Unit::of(cell.measure);
-            let value = value(cell.measure, sum, series.length);
-            tell(cell, value, coverage);
-            self.common.push(words, camera, span, bin.clock.unwrap_or(clock));
-            self.site.push(words.site_key(camera, cell.site, cell.toward));
-            self.measure.push(cell.measure as u8);
-            self.class.push(class_key(cell.class));
-            self.direction.push(cell.direction as u8);
-            self.bucket.push(cell.bucket);
-            self.value.push(value);
-            self.unit.push(unit.key());
-            self.coverage.push(coverage);
-            self.frames.push(bin.frames);
-            self.suppressed.push(unit == Unit::Count && value < DISPLAY_K);
-        }
+    /// Appends one row.
+    pub(crate) fn push(&mut self, words: &Vocabulary, closed: &Closed<'_>, number: &Number) {
+        let Number { cell, noise_b, share, rule, .. } = *number;
+        let unit = Unit::of(cell.measure);
+        let value = closed.value(number);
+        self.common.push(words, closed.camera, closed.span, closed.bin.clock.unwrap_or(closed.clock));
+        self.rules.push(rule);
+        self.site.push(words.site_key(closed.camera, cell.site, cell.toward));
+        self.measure.push(cell.measure as u8);
+        self.class.push(class_key(cell.class));
+        self.direction.push(cell.direction as u8);
+        self.bucket.push(cell.bucket);
+        self.value.push(value);
+        self.unit.push(unit.key());
+        self.noise_b.push(noise_b_in_unit(cell.measure, noise_b, closed.length(), share));
+        self.coverage.push(closed.coverage());
+        self.frames.push(closed.bin.frames);
+        // Times and means count no objects, so the hint does not apply to them.
+        self.suppressed.push(unit == Unit::Count && i64::from(value) < i64::from(closed.display_k));
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -79,10 +107,8 @@ impl AggRows {
         schema: &SchemaRef,
         at: StreamPosition,
         config_revision: u32,
-        rule: Rule,
     ) -> Result<RecordBatch, ReleaseError> {
-        let rows = self.common.rows();
-        let mut columns = self.common.finish(words, at, config_revision, rule)?;
+        let mut columns = self.common.finish(words, at, config_revision, self.rules)?;
         columns.extend([
             words16(self.site, &words.site)?,
             words8(self.measure, &words.measure)?,
@@ -91,7 +117,7 @@ impl AggRows {
             Arc::new(UInt8Array::from(self.bucket)),
             Arc::new(Int32Array::from(self.value)),
             words8(self.unit, &words.unit)?,
-            Arc::new(Float32Array::from(vec![0.0; rows])),
+            Arc::new(Float32Array::from(self.noise_b)),
             Arc::new(Float32Array::from(self.coverage)),
             Arc::new(UInt32Array::from(self.frames)),
             Arc::new(BooleanArray::from(self.suppressed)),
@@ -101,17 +127,41 @@ impl AggRows {
 }
 
 /// Rounds a sum to the released number, to the nearest.
-fn value(measure: Measure, sum: u128, length: u64) -> i32 {
-    let length = u128::from(length);
-    let rounded = match Unit::of(measure) {
-        Unit::Permille if measure == Measure::FlowScore => sum,
-        // What was summed up is millionths times nanoseconds.
-        Unit::Permille if measure == Measure::DensityLevel => (sum + 500 * length) / (1000 * length),
-        Unit::Count | Unit::Metres => sum,
-        Unit::Seconds => (sum + 500_000_000) / 1_000_000_000,
-        Unit::Permille => (sum.saturating_mul(1000) + length / 2) / length,
+fn value(measure: Measure, sum: i128, length: u64, share: u32) -> i32 {
+    let (length, share) = (i128::from(length), i128::from(share));
+    let rounded = match measure {
+        Measure::OccupancyTime => nearest(sum, 1_000_000_000),
+        Measure::PresenceMean => nearest(sum.saturating_mul(1000), length),
+        // Millionths times nanoseconds, and thousandths are asked for.
+        Measure::DensityLevel => nearest(sum.saturating_mul(share), length * 1000),
+        Measure::CrossingCount
+        | Measure::DwellHist
+        | Measure::SpeedHist
+        | Measure::QueueLen
+        | Measure::StoppedCount
+        | Measure::TurnCount
+        | Measure::HeadwayHist
+        | Measure::QueueReach
+        | Measure::LoiteringCount
+        | Measure::FlowScore => sum,
     };
-    i32::try_from(rounded).unwrap_or(i32::MAX)
+    i32::try_from(rounded).unwrap_or(if rounded < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// The scale of a sum's noise in the released unit.
+fn noise_b_in_unit(measure: Measure, b: f64, length: u64, share: u32) -> f32 {
+    let length = length as f64;
+    let in_unit = match measure {
+        Measure::OccupancyTime => b / 1e9,
+        Measure::PresenceMean => b * 1000.0 / length,
+        Measure::DensityLevel => b * f64::from(share) / (length * 1000.0),
+        _ => b,
+    };
+    in_unit as f32
+}
+
+fn nearest(numerator: i128, denominator: i128) -> i128 {
+    (numerator.saturating_mul(2).saturating_add(denominator)).div_euclid(denominator.saturating_mul(2))
 }
 
 #[cfg(test)]
@@ -121,15 +171,28 @@ mod tests {
     #[test]
     fn sums_are_rounded_to_the_nearest_and_never_wrap() {
         let minute = 60_000_000_000;
-        let long = u128::from(minute);
-        assert_eq!(value(Measure::OccupancyTime, 499_999_999, minute), 0);
-        assert_eq!(value(Measure::OccupancyTime, 500_000_000, minute), 1);
-        assert_eq!(value(Measure::PresenceMean, long / 2, minute), 500);
-        assert_eq!(value(Measure::PresenceMean, 29_999_999, minute), 0);
-        assert_eq!(value(Measure::PresenceMean, 30_000_000, minute), 1);
-        assert_eq!(value(Measure::DensityLevel, 1_500_000 * long / 2, minute), 750);
-        assert_eq!(value(Measure::CrossingCount, 7, minute), 7);
-        assert_eq!(value(Measure::CrossingCount, u128::from(u64::MAX), 1), i32::MAX);
-        assert_eq!(value(Measure::PresenceMean, u128::from(u64::MAX), 1), i32::MAX);
+        let long = i128::from(minute);
+        assert_eq!(value(Measure::OccupancyTime, 499_999_999, minute, 0), 0);
+        assert_eq!(value(Measure::OccupancyTime, 500_000_000, minute, 0), 1);
+        assert_eq!(value(Measure::OccupancyTime, -1_600_000_000, minute, 0), -2);
+        assert_eq!(value(Measure::PresenceMean, long / 2, minute, 0), 500);
+        assert_eq!(value(Measure::PresenceMean, 29_999_999, minute, 0), 0);
+        assert_eq!(value(Measure::PresenceMean, 30_000_000, minute, 0), 1);
+        assert_eq!(value(Measure::DensityLevel, long * 3 / 2, minute, 500_000), 750);
+        assert_eq!(value(Measure::CrossingCount, 7, minute, 0), 7);
+        assert_eq!(value(Measure::CrossingCount, -7, minute, 0), -7);
+        assert_eq!(value(Measure::CrossingCount, i128::MAX, 1, 0), i32::MAX);
+        assert_eq!(value(Measure::PresenceMean, i128::MAX, minute, 0), i32::MAX);
+        assert_eq!(value(Measure::PresenceMean, i128::MIN, minute, 0), i32::MIN);
+    }
+
+    #[test]
+    fn pc_13_the_scale_is_told_in_the_unit_of_the_number() {
+        let quarter = 900_000_000_000;
+        assert_eq!(noise_b_in_unit(Measure::CrossingCount, 4.5, quarter, 0), 4.5);
+        assert_eq!(noise_b_in_unit(Measure::OccupancyTime, 545e9, quarter, 0), 545.0);
+        assert!((noise_b_in_unit(Measure::PresenceMean, 545e9, quarter, 0) - 605.6).abs() < 0.1);
+        // Twenty square metres: a person is 0.05 people per square metre.
+        assert!((noise_b_in_unit(Measure::DensityLevel, 545e9, quarter, 50_000) - 30.3).abs() < 0.1);
     }
 }

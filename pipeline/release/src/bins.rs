@@ -19,8 +19,8 @@ pub(crate) const MAX_BINS: u64 = 1000;
 /// What has been summed in one bin.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bin {
-    /// By cell: objects, nanoseconds, or nanoseconds times shares, as the measure asks.
-    pub(crate) sums: Vec<u128>,
+    /// By cell: objects or nanoseconds, as the measure asks.
+    pub(crate) sums: Vec<u64>,
     /// Time covered by trusted frames.
     pub(crate) trusted_nanos: u64,
     /// Frames analysed.
@@ -91,19 +91,14 @@ impl Series {
     pub(crate) fn peak(&mut self, place: usize, at: u64, amount: u64) -> Added {
         let Some(bin) = self.bin(at) else { return Added::Late };
         if let Some(highest) = bin.sums.get_mut(place) {
-            *highest = u128::from(amount).max(*highest);
+            *highest = amount.max(*highest);
         }
         Added::Whole
     }
 
-    /// An object that added `share` to a level from `from` to `to`: summed as share times nanoseconds.
-    pub(crate) fn level(&mut self, place: usize, from: u64, to: u64, share: u64) -> Added {
-        self.spread(from, to, |bin, nanos| add(bin, place, u128::from(nanos) * u128::from(share)))
-    }
-
     /// One object in a zone from `from` to `to`: summed over objects.
     pub(crate) fn presence(&mut self, place: usize, from: u64, to: u64) -> Added {
-        self.spread(from, to, |bin, nanos| add(bin, place, u128::from(nanos)))
+        self.spread(from, to, |bin, nanos| add(bin, place, nanos))
     }
 
     /// Any object in a zone from `from` to `to`: the time that another object has covered counts once.
@@ -113,11 +108,7 @@ impl Series {
         let Some(covered) = self.covered.get_mut(place) else { return Added::Whole };
         let from = from.max(*covered);
         *covered = to.max(*covered);
-        if from < to {
-            self.spread(from, to, |bin, nanos| add(bin, place, u128::from(nanos)))
-        } else {
-            Added::Whole
-        }
+        if from < to { self.spread(from, to, |bin, nanos| add(bin, place, nanos)) } else { Added::Whole }
     }
 
     /// Steps over a gap that is too long to be filled with empty bins; says how many bins it leaves out.
@@ -195,7 +186,7 @@ fn floor(at: u64, length: u64) -> u64 {
     at / length * length
 }
 
-fn add(bin: &mut Bin, place: usize, amount: u128) {
+fn add(bin: &mut Bin, place: usize, amount: u64) {
     if let Some(sum) = bin.sums.get_mut(place) {
         *sum = sum.saturating_add(amount);
     }
@@ -216,7 +207,7 @@ mod tests {
         Series::new(10, vec![cell(Measure::PresenceMean), cell(Measure::OccupancyTime)], 103)
     }
 
-    fn closed(series: &mut Series, due: u64) -> Vec<(u64, Vec<u128>)> {
+    fn closed(series: &mut Series, due: u64) -> Vec<(u64, Vec<u64>)> {
         series.due = due;
         let mut list = Vec::new();
         loop {
@@ -234,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bin_keeps_its_highest_level_and_the_mean_of_another() {
+    fn a_bin_keeps_its_highest_level() {
         let mut series = series();
         for (at, amount) in [(101, 3), (105, 7), (109, 2), (115, 1)] {
             series.peak(0, at, amount);
         }
-        series.level(1, 105, 115, 400);
-        assert_eq!(closed(&mut series, 120), [(110, vec![7, 2000]), (120, vec![1, 2000])]);
+        series.presence(1, 105, 115);
+        assert_eq!(closed(&mut series, 120), [(110, vec![7, 5]), (120, vec![1, 5])]);
     }
 
     #[test]

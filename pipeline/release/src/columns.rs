@@ -47,7 +47,7 @@ impl Common {
         words: &Vocabulary,
         at: StreamPosition,
         config_revision: u32,
-        rule: Rule,
+        rules: Vec<Rule>,
     ) -> Result<Vec<ArrayRef>, ReleaseError> {
         let rows = self.rows();
         let time = |millis: Vec<i64>| Arc::new(TimestampMillisecondArray::from(millis).with_timezone(UTC));
@@ -63,7 +63,7 @@ impl Common {
             words8(self.clock, &words.clock)?,
             words8(self.model, &words.model)?,
             Arc::new(UInt32Array::from(vec![config_revision; rows])),
-            words8(vec![rule.key(); rows], &words.release)?,
+            words8(rules.into_iter().map(Rule::key).collect(), &words.release)?,
         ])
     }
 }

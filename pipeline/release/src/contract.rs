@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn our_tables_keep_the_contract() {
+    fn pc_1_our_tables_keep_the_contract() {
         for table in Table::ALL {
             check_contract(table, &Schema::new(table.columns())).unwrap();
         }
     }
 
     #[test]
-    fn a_type_that_can_carry_a_blob_is_refused() {
+    fn pc_2_a_type_that_can_carry_a_blob_is_refused() {
         let item = |of| Arc::new(Field::new("item", of, false));
         let forbidden = [
             DataType::Utf8,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_and_telling_names_are_refused() {
+    fn pc_4_and_pc_5_metadata_and_telling_names_are_refused() {
         let note = HashMap::from([("note".to_owned(), "x".to_owned())]);
         assert!(refused(Field::new("x", DataType::Int32, true).with_metadata(note.clone())));
         let columns = vec![Field::new("x", DataType::Int32, true)];

@@ -4,6 +4,8 @@ use arrow_schema::ArrowError;
 use kerbside_core::error::{Classified, ErrorKind};
 use thiserror::Error;
 
+use crate::noise::NoiseError;
+use crate::pseudonym::PseudonymError;
 use crate::table::Table;
 
 /// Why the release stage cannot be built, or refuses a batch.
@@ -71,6 +73,15 @@ pub enum ReleaseError {
     /// The rows of one epoch are all numbered.
     #[error("{0}: no sequence number is left in this epoch")]
     SequenceExhausted(Table),
+    /// A budget or a bound is zero, or too large for the noise.
+    #[error("the camera's budget and bounds give no noise that can be drawn")]
+    Budget,
+    /// Noise or a key could not be drawn.
+    #[error("the noise cannot be drawn")]
+    Noise(#[from] NoiseError),
+    /// Keys cannot be held.
+    #[error("the keys of the tracks' pseudonyms cannot be held")]
+    Pseudonym(#[from] PseudonymError),
     /// Arrow refused the columns that we made.
     #[error("the rows could not be made into a batch")]
     Arrow(#[from] ArrowError),
@@ -83,10 +94,14 @@ impl Classified for ReleaseError {
             | Self::CameraTwice(_)
             | Self::TooMany { .. }
             | Self::BinLength { .. }
-            | Self::UnknownSite { .. } => ErrorKind::Config,
-            Self::SampleCount { .. } | Self::Contract { .. } | Self::SequenceExhausted(_) | Self::Arrow(_) => {
-                ErrorKind::Fatal
-            }
+            | Self::UnknownSite { .. }
+            | Self::Budget => ErrorKind::Config,
+            Self::SampleCount { .. }
+            | Self::Contract { .. }
+            | Self::SequenceExhausted(_)
+            | Self::Noise(_)
+            | Self::Pseudonym(_)
+            | Self::Arrow(_) => ErrorKind::Fatal,
         }
     }
 }

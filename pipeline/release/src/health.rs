@@ -97,7 +97,7 @@ pub(crate) fn batch(
     for camera in 0..samples.len() {
         common.push(words, camera, span, clock);
     }
-    let mut columns = common.finish(words, at, config_revision, Rule::Health)?;
+    let mut columns = common.finish(words, at, config_revision, vec![Rule::Health; samples.len()])?;
     let states = samples.iter().map(|sample| sample.state as u8).collect();
     columns.extend([
         floats(samples, |s| s.fps_in),

@@ -14,24 +14,18 @@ use kerbside_core::detection::Class;
 use kerbside_core::finding::Finding;
 use kerbside_core::geometry::SiteId;
 use kerbside_core::incident::{Incident, IncidentKind, Phase};
+use kerbside_core::privacy::IncidentLimits;
 use kerbside_core::time::WallTime;
 use sha2::{Digest, Sha256};
 
 use crate::columns::{Common, words8, words16};
 use crate::error::ReleaseError;
-use crate::plan::{IncidentSeed, StreamPosition};
+use crate::plan::{CameraPlan, IncidentSeed, StreamPosition};
 use crate::table::{ClockQuality, Rule};
 use crate::vocabulary::{Vocabulary, class_key};
 
-/// The time quantum of incidents about people and bicycles.
-const PERSONAL_QUANTUM_NANOS: u64 = 10_000_000_000;
-/// The time quantum of all other incidents.
-const QUANTUM_NANOS: u64 = 1_000_000_000;
-
-/// Rows that one camera may release in a day, at most.
-const ROWS_A_DAY: f64 = 600.0;
-/// Rows that it may release at once: what it has saved up.
-const BURST: f64 = 100.0;
+/// The share of a day's rows that a camera may release at once: what it has saved up.
+const BURST: f64 = 1.0 / 6.0;
 /// A beginning pays for the end as well, so that no end is ever missing.
 const BEGIN_COSTS: f64 = 2.0;
 
@@ -54,8 +48,15 @@ pub(crate) struct Numbers {
     seed: IncidentSeed,
     drawn: u64,
     open: BTreeMap<Key, Open>,
-    /// By camera: what its operators can report, and how many rows it has left.
-    cameras: Vec<(BTreeSet<(IncidentKind, SiteId)>, Bucket)>,
+    cameras: Vec<OfCamera>,
+}
+
+/// What a camera may report.
+#[derive(Debug)]
+struct OfCamera {
+    planned: BTreeSet<(IncidentKind, SiteId)>,
+    limits: IncidentLimits,
+    bucket: Bucket,
 }
 
 /// A camera's incident: its place, kind, site and its operator's number.
@@ -67,7 +68,10 @@ struct Open {
     number: u32,
     since: u64,
     quantum: u64,
+    /// What the incident is about, which decides how coarsely it is told.
     class: Option<Class>,
+    /// What is told of that.
+    told_class: Option<Class>,
     /// The severity and value that were told last.
     told: (u8, i32),
     /// There was no room for its beginning: nothing is told of it.
@@ -78,15 +82,23 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     rows: f64,
+    a_day: f64,
     /// The latest moment that it was filled for. A clock that is set back fills nothing twice.
     filled_to: u64,
 }
 
 impl Bucket {
+    fn new(limits: &IncidentLimits, start: u64) -> Self {
+        let a_day = f64::from(limits.max_per_day);
+        // With a few rows a day there is still one for a beginning and its end.
+        Self { rows: (a_day * BURST).max(BEGIN_COSTS).min(a_day), a_day, filled_to: start }
+    }
+
     fn take(&mut self, at: u64, rows: f64) -> bool {
         if at > self.filled_to {
             let days = (at - self.filled_to) as f64 / 86_400e9;
-            self.rows = (self.rows + days * (ROWS_A_DAY - BURST)).min(BURST);
+            let most = (self.a_day * BURST).max(BEGIN_COSTS).min(self.a_day);
+            self.rows = (self.rows + days * (self.a_day - most)).min(most);
             self.filled_to = at;
         }
         let enough = self.rows >= rows;
@@ -98,15 +110,14 @@ impl Bucket {
 }
 
 impl Numbers {
-    /// Nothing has begun yet. `plans` are the cameras' kinds of incidents with their sites.
-    pub(crate) fn new<'a>(
-        seed: IncidentSeed,
-        plans: impl Iterator<Item = &'a Vec<(IncidentKind, SiteId)>>,
-        start: u64,
-    ) -> Self {
-        let bucket = Bucket { rows: BURST, filled_to: start };
-        let cameras = plans.map(|plan| (plan.iter().copied().collect(), bucket)).collect();
-        Self { seed, drawn: 0, open: BTreeMap::new(), cameras }
+    /// Nothing has begun yet.
+    pub(crate) fn new(seed: IncidentSeed, plans: &[CameraPlan], start: u64) -> Self {
+        let of_camera = |plan: &CameraPlan| {
+            let limits = plan.privacy.incidents;
+            let planned = plan.incidents.iter().copied().collect();
+            OfCamera { planned, limits, bucket: Bucket::new(&limits, start) }
+        };
+        Self { seed, drawn: 0, open: BTreeMap::new(), cameras: plans.iter().map(of_camera).collect() }
     }
 
     /// The next number: a hash of the seed and a counter, so that numbers of one node neither repeat in practice
@@ -118,12 +129,15 @@ impl Numbers {
     }
 
     /// Decides what becomes of a word; where it is told, under which number.
-    fn decide(&mut self, key: Key, class: Option<Class>, incident: &Incident, at: u64) -> Result<Open, Told> {
+    fn decide(&mut self, key: Key, classes: Classes, incident: &Incident, at: u64) -> Result<Open, Told> {
         let (camera, kind, site, _) = key;
-        let Some((planned, _)) = self.cameras.get(camera) else { return Err(Told::Unplanned) };
+        let Some(OfCamera { planned, limits, .. }) = self.cameras.get(camera) else { return Err(Told::Unplanned) };
         if !planned.contains(&(kind, site)) {
             return Err(Told::Unplanned);
         }
+        let Classes { class, told_class } = classes;
+        let quantum = if kind.is_personal(class) { limits.person_quantum } else { limits.vehicle_quantum };
+        let quantum = u64::try_from(quantum.as_nanos()).unwrap_or(u64::MAX).max(1);
         let told = (incident.severity, incident.value);
         match incident.phase {
             // An operator's mistake; the one that lasts keeps its end.
@@ -131,8 +145,8 @@ impl Numbers {
             Phase::Begin => {
                 let number = self.draw();
                 let is_muted = !self.take(camera, at, BEGIN_COSTS);
-                let quantum = if kind.is_personal(class) { PERSONAL_QUANTUM_NANOS } else { QUANTUM_NANOS };
-                let open = Open { number, since: at / quantum * quantum, quantum, class, told, is_muted };
+                let since = at / quantum * quantum;
+                let open = Open { number, since, quantum, class, told_class, told, is_muted };
                 self.open.insert(key, open);
                 if is_muted { Err(Told::Limited) } else { Ok(open) }
             }
@@ -159,8 +173,15 @@ impl Numbers {
     }
 
     fn take(&mut self, camera: usize, at: u64, rows: f64) -> bool {
-        self.cameras.get_mut(camera).is_some_and(|(_, bucket)| bucket.take(at, rows))
+        self.cameras.get_mut(camera).is_some_and(|of_camera| of_camera.bucket.take(at, rows))
     }
+}
+
+/// What an incident is about, and what may be told of that.
+#[derive(Clone, Copy, Debug)]
+struct Classes {
+    class: Option<Class>,
+    told_class: Option<Class>,
 }
 
 /// The columns of one batch of `incident.v1`.
@@ -180,7 +201,8 @@ pub(crate) struct IncidentRows {
 }
 
 impl IncidentRows {
-    /// Appends a word about a situation, at `at` nanoseconds of wall time, if it is to be told.
+    /// Appends a word about a situation, at `at` nanoseconds of wall time, if it is to be told. `told` is the class under
+    /// which an incident about the finding's class may begin at this moment.
     pub(crate) fn push(
         &mut self,
         words: &Vocabulary,
@@ -188,11 +210,15 @@ impl IncidentRows {
         camera: usize,
         (finding, incident): (&Finding, &Incident),
         (at, clock): (u64, ClockQuality),
+        told: impl FnOnce(Class) -> Class,
     ) -> Told {
         let key = (camera, incident.kind, finding.site, incident.number);
-        let class = numbers.open.get(&key).map_or(finding.class, |open| open.class);
-        let incident = incident.coarse(class);
-        let open = match numbers.decide(key, class, &incident, at) {
+        let classes = match numbers.open.get(&key) {
+            Some(open) => Classes { class: open.class, told_class: open.told_class },
+            None => Classes { class: finding.class, told_class: finding.class.map(told) },
+        };
+        let incident = incident.coarse(classes.class);
+        let open = match numbers.decide(key, classes, &incident, at) {
             Ok(open) => open,
             Err(told) => return told,
         };
@@ -205,7 +231,7 @@ impl IncidentRows {
         self.phase.push(incident.phase as u8);
         self.incident.push(open.number);
         self.site.push(words.site_key(camera, finding.site, None));
-        self.class.push(class_key(open.class));
+        self.class.push(class_key(open.told_class));
         self.severity.push(incident.severity);
         self.confidence.push(incident.confidence);
         self.value.push(incident.value);
@@ -226,7 +252,8 @@ impl IncidentRows {
         config_revision: u32,
         rule: Rule,
     ) -> Result<RecordBatch, ReleaseError> {
-        let mut columns = self.common.finish(words, at, config_revision, rule)?;
+        let rules = vec![rule; self.common.rows()];
+        let mut columns = self.common.finish(words, at, config_revision, rules)?;
         columns.extend([
             words8(self.kind, &words.kind)?,
             words8(self.phase, &words.phase)?,
@@ -246,11 +273,12 @@ impl IncidentRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kerbside_core::privacy::{Privacy, Profile};
 
     #[test]
     fn numbers_differ_and_follow_from_the_seed_alone() {
         let draw = |seed: u8| {
-            let mut numbers = Numbers::new(IncidentSeed([seed; 16]), std::iter::empty(), 0);
+            let mut numbers = Numbers::new(IncidentSeed([seed; 16]), &[], 0);
             [numbers.draw(), numbers.draw(), numbers.draw()]
         };
         assert_eq!(draw(1), draw(1));
@@ -259,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn no_day_has_more_rows_than_it_may() {
-        let mut bucket = Bucket { rows: BURST, filled_to: 0 };
+    fn pc_18_no_day_has_more_rows_than_it_may() {
+        let mut bucket = Bucket::new(&Privacy::of(Profile::Strict).incidents, 0);
         let minute = 60_000_000_000;
         let taken: u64 =
             (0..1440).map(|at| (0..10).filter(|_| bucket.take(at * minute, 1.0)).count() as u64).sum();

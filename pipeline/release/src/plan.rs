@@ -1,11 +1,13 @@
 //! What the release stage is told once, when it is built.
 
-use std::time::Duration;
-
-use kerbside_core::detection::Class;
 use kerbside_core::finding::Cell;
 use kerbside_core::geometry::SiteId;
 use kerbside_core::incident::IncidentKind;
+use kerbside_core::operator::Alert;
+use kerbside_core::privacy::Privacy;
+
+use crate::ledger::{CameraUid, Ledger};
+use crate::noise::Noise;
 
 /// Who sends the rows.
 #[derive(Clone, Debug)]
@@ -39,30 +41,27 @@ pub struct CameraPlan {
     pub incidents: Vec<(IncidentKind, SiteId)>,
     /// Which of the cells [`crate::Release::closed_bins`] tells of.
     pub watched: Vec<Cell>,
-    /// How long its bins are.
-    pub bins: Bins,
+    /// On which numbers of people it reports incidents.
+    pub alerts: Vec<Alert>,
+    /// Who its budget belongs to.
+    pub uid: CameraUid,
+    /// How its numbers are anonymised.
+    pub privacy: Privacy,
 }
 
-/// The length of a bin by class. Bins are aligned to the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bins {
-    /// Of counts of people on foot.
-    pub person: Duration,
-    /// Of counts of bicycles.
-    pub bicycle: Duration,
-    /// Of all other counts.
-    pub vehicle: Duration,
-}
-
-impl Bins {
-    /// The bin's length for `class`.
-    pub fn of(&self, class: Class) -> Duration {
-        match class {
-            Class::Person => self.person,
-            Class::Bicycle => self.bicycle,
-            Class::Motorcycle | Class::Car | Class::Bus | Class::Truck | Class::Other => self.vehicle,
-        }
-    }
+/// What the stage promises about its numbers.
+#[derive(Debug)]
+pub enum Guarantee {
+    /// Noise and budgets, as the cameras' profiles ask.
+    Private {
+        /// Where noise comes from.
+        noise: Noise,
+        /// Where budgets are kept.
+        ledger: Box<dyn Ledger>,
+    },
+    /// None: bins may have any length, all numbers are exact, and every row of `agg.v1` and `incident.v1` is stamped
+    /// `demo`, so that whoever receives it can refuse it.
+    Demonstration,
 }
 
 /// Where the row numbers of all tables continue.

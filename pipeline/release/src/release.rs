@@ -1,82 +1,33 @@
 //! The release stage itself: sums findings, closes bins, numbers rows, seals batches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use kerbside_core::detection::Class;
-use kerbside_core::finding::{Cell, Finding, FindingKind, Measure};
-use kerbside_core::geometry::SiteId;
+use kerbside_core::finding::{Finding, FindingKind};
+use kerbside_core::observation::TrackId;
 use kerbside_core::time::{MediaTime, WallTime};
 
-use crate::agg::{AggRows, Closed};
+use crate::agg::{AggRows, Closed, Number};
+use crate::alert::{Means, word};
 use crate::bins::{Added, Series};
+use crate::camera::{Camera, Counters, Fed, nanos};
 use crate::contract::check_contract;
 use crate::error::ReleaseError;
 use crate::health::{self, HealthSample};
 use crate::incident::{IncidentRows, Numbers, Told};
-use crate::plan::{CameraPlan, NodeIdentity, Positions, StreamPosition};
+use crate::keeper::{Keeper, ask};
+use crate::ledger::{Account, Debit};
+use crate::plan::{CameraPlan, Guarantee, NodeIdentity, Positions, StreamPosition};
+use crate::pseudonym::{Pseudonyms, Turn};
+use crate::report::{FrameReport, ReleaseCounts, ReleasedBin};
 use crate::sealed::ReleasedBatch;
 use crate::table::{ClockQuality, Rule, Table};
+use crate::treatment::Treatment;
 use crate::vocabulary::Vocabulary;
-
-/// One analysed frame, without its picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FrameReport {
-    /// When it was taken, on the camera's clock. Findings are placed in UTC by it and `wall`.
-    pub media: MediaTime,
-    /// The same moment in UTC.
-    pub wall: WallTime,
-    /// How long it stands for; zero for the first frame of a run.
-    pub step: Duration,
-    /// Whether the picture can be trusted.
-    pub trusted: bool,
-    /// How far the node's clock can be trusted.
-    pub clock: ClockQuality,
-}
-
-/// What was not released, and why. Nothing is left out silently.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReleaseCounts {
-    /// Findings that fell, at least in part, into bins that were closed already.
-    pub late_findings: u64,
-    /// Frames that fell into bins that were closed already, counted once for each length of bin.
-    pub late_frames: u64,
-    /// Findings that feed no cell of their camera's plan, and words about situations that are not in it or that go on
-    /// without having begun.
-    pub unplanned_findings: u64,
-    /// Empty bins that were left out after a jump of the clock, counted once for each camera and length.
-    pub skipped_bins: u64,
-    /// Words about situations that were more than a camera may tell in a day.
-    pub limited_incidents: u64,
-}
-
-/// A number that was released, for whoever looks at the series of them on the node.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ReleasedBin {
-    /// The camera's place in the plan.
-    pub camera: usize,
-    /// The counter.
-    pub cell: Cell,
-    /// Where the bin begins.
-    pub from: WallTime,
-    /// Where it ends.
-    pub to: WallTime,
-    /// The number, as it was released.
-    pub value: i32,
-    /// The share of the bin with frames that can be trusted, 0..1.
-    pub coverage: f32,
-}
-
-/// One camera's cells, by the length of their bins.
-#[derive(Debug)]
-struct Camera {
-    watched: Vec<Cell>,
-    series: Vec<Series>,
-    /// By class, and last for all together: which of the series.
-    series_of: [Option<usize>; Class::ALL.len() + 1],
-}
 
 /// Turns findings into sealed rows. One a node.
 #[derive(Debug)]
@@ -91,8 +42,8 @@ pub struct Release {
     numbers: Numbers,
     incidents: IncidentRows,
     closed: Vec<ReleasedBin>,
-    /// What the `release` column of `agg.v1` says.
-    rule: Rule,
+    /// `None` for a demonstration.
+    keeper: Option<Keeper>,
     /// What was last said of the node's clock: for rows of cameras that say nothing.
     clock: ClockQuality,
     counts: ReleaseCounts,
@@ -106,6 +57,7 @@ impl Release {
         cameras: Vec<CameraPlan>,
         at: Positions,
         start: WallTime,
+        guarantee: Guarantee,
     ) -> Result<Self, ReleaseError> {
         let words = Vocabulary::new(&identity, &cameras)?;
         let agg_schema = words.schema(Table::Agg);
@@ -114,9 +66,15 @@ impl Release {
         check_contract(Table::Agg, &agg_schema)?;
         check_contract(Table::Health, &health_schema)?;
         check_contract(Table::Incident, &incident_schema)?;
-        let planned = cameras.iter().map(|plan| &plan.incidents);
-        let numbers = Numbers::new(identity.incident_seed, planned, start.as_unix_nanos());
-        let cameras = cameras.iter().map(|plan| Camera::new(plan, start)).collect::<Result<_, _>>()?;
+        let numbers = Numbers::new(identity.incident_seed, &cameras, start.as_unix_nanos());
+        let keeper = match guarantee {
+            Guarantee::Private { noise, ledger } => {
+                Some(Keeper { noise, ledger, pseudonyms: Pseudonyms::new(cameras.len())? })
+            }
+            Guarantee::Demonstration => None,
+        };
+        let camera = |plan| Camera::new(plan, start, keeper.is_none());
+        let cameras = cameras.iter().map(camera).collect::<Result<_, _>>()?;
         Ok(Self {
             words,
             agg_schema,
@@ -128,7 +86,7 @@ impl Release {
             numbers,
             incidents: IncidentRows::default(),
             closed: Vec::new(),
-            rule: Rule::AggExact,
+            keeper,
             clock: ClockQuality::Unsynced,
             counts: ReleaseCounts::default(),
         })
@@ -143,12 +101,24 @@ impl Release {
         })
     }
 
-    /// The same stage for a demonstration, whose bins may be shorter than privacy allows: all rows of
-    /// `agg.v1` and `incident.v1` are stamped `demo`, so that whoever receives them can refuse them.
-    #[must_use]
-    pub fn for_demonstration(mut self) -> Self {
-        self.rule = Rule::Demo;
-        self
+    /// Hears which tracks are visible in a frame of the camera at place `camera` of the plan: before
+    /// [`Release::observe`] of the same frame.
+    ///
+    /// # Panics
+    /// When there is no such camera.
+    pub fn follow(
+        &mut self,
+        camera: usize,
+        frame: &FrameReport,
+        tracks: impl IntoIterator<Item = (TrackId, Class)>,
+    ) {
+        let Some(keeper) = &self.keeper else { return };
+        let of_camera = &mut self.cameras[camera];
+        for (track, class) in tracks {
+            if of_camera.passages.see(keeper.names(camera, track), frame.media) {
+                of_camera.rarity.see(class, frame.wall);
+            }
+        }
     }
 
     /// Takes in one analysed frame of the camera at place `camera` of the plan, and what was found in it.
@@ -158,7 +128,7 @@ impl Release {
     pub fn observe(&mut self, camera: usize, frame: &FrameReport, findings: &[Finding]) {
         self.clock = frame.clock;
         let wall = frame.wall.as_unix_nanos();
-        for series in &mut self.cameras[camera].series {
+        for Counters { series, .. } in &mut self.cameras[camera].counters {
             if series.frame(wall, nanos(frame.step), frame.trusted, frame.clock) == Added::Late {
                 self.counts.late_frames += 1;
             }
@@ -172,22 +142,30 @@ impl Release {
     /// # Panics
     /// When there is no such camera.
     pub fn add_findings(&mut self, camera: usize, frame: &FrameReport, findings: &[Finding]) {
-        let of_camera = &mut self.cameras[camera];
+        let Self { cameras, keeper, words, numbers, incidents, counts, .. } = self;
+        let of_camera = &mut cameras[camera];
         for finding in findings {
             let at = to_wall(frame, finding.at);
             if let FindingKind::Incident(incident) = &finding.kind {
-                let Self { incidents, words, numbers, .. } = self;
-                match incidents.push(words, numbers, camera, (finding, incident), (at, frame.clock)) {
+                if of_camera.decides(incident.kind, finding.site) {
+                    continue;
+                }
+                let told_class = |class| {
+                    if keeper.is_some() { of_camera.rarity.told(class, frame.wall) } else { class }
+                };
+                match incidents.push(words, numbers, camera, (finding, incident), (at, frame.clock), told_class) {
                     Told::Row | Told::Again => {}
-                    Told::Limited => self.counts.limited_incidents += 1,
-                    Told::Unplanned => self.counts.unplanned_findings += 1,
+                    Told::Limited => counts.limited_incidents += 1,
+                    Told::Unplanned => counts.unplanned_findings += 1,
                 }
                 continue;
             }
-            match of_camera.add(finding, at) {
-                Some(Added::Whole) => {}
-                Some(Added::Late) => self.counts.late_findings += 1,
-                None => self.counts.unplanned_findings += 1,
+            let names = keeper.as_ref().zip(finding.track).map(|(keeper, track)| keeper.names(camera, track));
+            match of_camera.add(finding, names, at, frame.wall.as_unix_nanos()) {
+                Fed::Whole => {}
+                Fed::Late => counts.late_findings += 1,
+                Fed::Unplanned => counts.unplanned_findings += 1,
+                Fed::Unbounded => counts.unbounded_findings += 1,
             }
         }
     }
@@ -205,9 +183,11 @@ impl Release {
     /// A `now` before an earlier one closes nothing. After a jump ahead by more than a thousand bins
     /// only bins into which something was summed are emitted; the others are counted as skipped.
     pub fn advance(&mut self, now: WallTime, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
+        self.turn_keys(now)?;
         for series in self.all_series() {
             series.due = now.as_unix_nanos();
         }
+        self.decide_alerts(now)?;
         self.emit_incidents(out)?;
         self.close_due(out)
     }
@@ -244,6 +224,8 @@ impl Release {
         for series in self.all_series() {
             series.due = series.last_end(now.as_unix_nanos());
         }
+        self.decide_alerts(now)?;
+        self.end_alerts(now);
         self.emit_incidents(out)?;
         self.close_due(out)
     }
@@ -259,7 +241,7 @@ impl Release {
     }
 
     fn all_series(&mut self) -> impl Iterator<Item = &mut Series> {
-        self.cameras.iter_mut().flat_map(|camera| &mut camera.series)
+        self.cameras.iter_mut().flat_map(|camera| &mut camera.counters).map(|counters| &mut counters.series)
     }
 
     fn close_due(&mut self, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
@@ -284,7 +266,7 @@ impl Release {
         if self.incidents.rows() == 0 {
             return Ok(());
         }
-        let rule = if self.rule == Rule::Demo { Rule::Demo } else { Rule::Incident };
+        let rule = if self.keeper.is_some() { Rule::Incident } else { Rule::Demo };
         let (at, rev) = (self.at.incident, self.config_revision);
         let rows = std::mem::take(&mut self.incidents);
         let batch = rows.finish(&self.words, &self.incident_schema, at, rev, rule)?;
@@ -292,101 +274,149 @@ impl Release {
         Ok(())
     }
 
+    /// Gives every camera new keys for the pseudonyms of its tracks, or forgets the old ones, where it is time.
+    fn turn_keys(&mut self, now: WallTime) -> Result<(), ReleaseError> {
+        let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        for (place, camera) in self.cameras.iter_mut().enumerate() {
+            match keeper.pseudonyms.roll(place, now)? {
+                Turn::Same => {}
+                Turn::Fresh => camera.passages.roll(),
+                Turn::PreviousErased => camera.passages.forget_before(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets noisy numbers decide on the alerts of all windows that ended at or before `now`.
+    fn decide_alerts(&mut self, now: WallTime) -> Result<(), ReleaseError> {
+        let Self { cameras, keeper, words, numbers, incidents, counts, clock, .. } = self;
+        let Some(keeper) = keeper else { return Ok(()) };
+        for (place, camera) in cameras.iter_mut().enumerate() {
+            let alerts = camera.watches.len() as u64;
+            for (number, watch) in (0..).zip(&mut camera.watches) {
+                let mut means = Means {
+                    noise: &mut keeper.noise,
+                    ledger: keeper.ledger.as_mut(),
+                    camera: camera.uid,
+                    privacy: &camera.privacy,
+                    alerts,
+                    refused: &mut counts.refused_alerts,
+                };
+                let alert = watch.alert;
+                let mut limited = 0;
+                watch.advance(now, &mut means, |answer, at| {
+                    let (finding, incident) = word(&alert, answer, number, at);
+                    let moment = (at.as_unix_nanos(), *clock);
+                    let told = |class| camera.rarity.told(class, at);
+                    let told = incidents.push(words, numbers, place, (&finding, &incident), moment, told);
+                    limited += u64::from(told == Told::Limited);
+                })?;
+                counts.limited_incidents += limited;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the alerts that last.
+    fn end_alerts(&mut self, now: WallTime) {
+        let Self { cameras, words, numbers, incidents, clock, .. } = self;
+        for (place, camera) in cameras.iter_mut().enumerate() {
+            for (number, watch) in (0..).zip(&mut camera.watches) {
+                let Some(answer) = watch.finish() else { continue };
+                let (finding, incident) = word(&watch.alert, answer, number, now);
+                let moment = (now.as_unix_nanos(), *clock);
+                incidents.push(words, numbers, place, (&finding, &incident), moment, |class| class);
+            }
+        }
+    }
+
+    /// What is left of the budget of the camera's bins that are open at `now`, in thousandths of ε: all of a passage's
+    /// budget, or nothing. `None` for a camera whose numbers have no noise.
+    ///
+    /// # Panics
+    /// When there is no such camera.
+    pub fn budget_left_milli(&self, camera: usize, now: WallTime) -> Option<u32> {
+        let keeper = self.keeper.as_ref()?;
+        let of_camera = &self.cameras[camera];
+        let debits = of_camera.counters.iter().flat_map(|counters| {
+            let length = Duration::from_nanos(counters.series.length);
+            let from = now.bin_start(length);
+            of_camera.debits(counters, from, from + length)
+        });
+        let granted: Vec<bool> = debits.map(|debit| keeper.ledger.would_grant(&debit)).collect();
+        let left = || if granted.iter().all(|granted| *granted) { of_camera.privacy.epsilon.passage } else { 0 };
+        (!granted.is_empty()).then(left)
+    }
+
     /// Closes all bins that end at `end` and makes one batch of them.
     fn close_at(&mut self, end: u64, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
+        let Self { cameras, keeper, words, counts, closed: told, clock, .. } = self;
+        let to = WallTime::from_unix_nanos(end);
+        // The longest bin began first. All end together, so this is the order of `t0`.
+        let mut ending: Vec<(usize, usize, WallTime)> = Vec::new();
+        for (index, camera) in cameras.iter().enumerate() {
+            let first = ending.len();
+            let due = |counters: &Counters| counters.series.next_end() == Some(end);
+            let due = camera.counters.iter().enumerate().filter(|(_, counters)| due(counters));
+            ending.extend(
+                due.map(|(place, counters)| (index, place, WallTime::from_unix_nanos(counters.series.next))),
+            );
+            ending[first..].sort_by_key(|(_, _, from)| *from);
+        }
+        // Before any noise is drawn, and on the disk.
+        let granted = match keeper {
+            Some(keeper) => {
+                let debits: Vec<Debit> = ending
+                    .iter()
+                    .flat_map(|(index, place, from)| {
+                        let camera = &cameras[*index];
+                        camera.debits(&camera.counters[*place], *from, to)
+                    })
+                    .collect();
+                let (granted, refused) = ask(keeper.ledger.as_mut(), &debits);
+                counts.refused_bins += refused;
+                granted
+            }
+            None => BTreeSet::new(),
+        };
         let mut rows = AggRows::default();
-        for (index, camera) in self.cameras.iter_mut().enumerate() {
-            // The longest bin began first. All end together, so this is the order of `t0`.
-            let mut ending: Vec<&mut Series> =
-                camera.series.iter_mut().filter(|series| series.next_end() == Some(end)).collect();
-            ending.sort_by_key(|series| series.next);
-            for series in ending {
-                let start = series.next;
-                let bin = series.close();
-                let span = (WallTime::from_unix_nanos(start), WallTime::from_unix_nanos(end));
-                let closed = Closed { camera: index, series, bin: &bin, span, clock: self.clock };
-                rows.push(&self.words, &closed, |cell, value, coverage| {
-                    if camera.watched.contains(cell) {
-                        let (from, to) = span;
-                        self.closed.push(ReleasedBin { camera: index, cell: *cell, from, to, value, coverage });
+        for (index, place, from) in ending {
+            let camera = &mut cameras[index];
+            let display_k = camera.privacy.display_k;
+            let bin = camera.counters[place].series.close();
+            let closed = Closed { camera: index, span: (from, to), bin: &bin, clock: *clock, display_k };
+            let counters = &camera.counters[place];
+            for ((cell, &treatment), &sum) in counters.series.cells.iter().zip(&counters.treatments).zip(&bin.sums)
+            {
+                let share = camera.share(cell.site);
+                let exact =
+                    Number { cell: *cell, sum: i128::from(sum), noise_b: 0.0, share, rule: Rule::AggExact };
+                let number = match (treatment, keeper.as_mut()) {
+                    (_, None) => Number { rule: Rule::Demo, ..exact },
+                    (Treatment::Exact, Some(_)) => exact,
+                    (Treatment::Derived, Some(_)) => Number { rule: Rule::AggDp, ..exact },
+                    (Treatment::Noise(scale), Some(keeper)) => {
+                        let (camera, account) = (camera.uid, Account::of(cell.class));
+                        if !granted.contains(&(camera, account, from)) {
+                            continue;
+                        }
+                        let sum = exact.sum + keeper.noise.laplace(scale)?;
+                        Number { sum, noise_b: scale.as_f64(), rule: Rule::AggDp, ..exact }
                     }
-                });
+                };
+                rows.push(words, &closed, &number);
+                if camera.watched.contains(cell) {
+                    let (value, coverage) = (closed.value(&number), closed.coverage());
+                    told.push(ReleasedBin { camera: index, cell: *cell, from, to, value, coverage });
+                }
             }
         }
         if rows.rows() > 0 {
-            let batch =
-                rows.finish(&self.words, &self.agg_schema, self.at.agg, self.config_revision, self.rule)?;
+            let batch = rows.finish(&self.words, &self.agg_schema, self.at.agg, self.config_revision)?;
             out.push(number(Table::Agg, batch, &mut self.at.agg)?);
         }
         Ok(())
     }
-}
-
-impl Camera {
-    fn new(plan: &CameraPlan, start: WallTime) -> Result<Self, ReleaseError> {
-        let mut by_length: Vec<(u64, Vec<Cell>)> = Vec::new();
-        let mut series_of = [None; Class::ALL.len() + 1];
-        // What is about all vehicles together has their bins.
-        for class in Class::ALL.map(Some).into_iter().chain([None]) {
-            let length = bin_nanos(plan, class.unwrap_or(Class::Car))?;
-            let cells: Vec<Cell> = plan.cells.iter().filter(|cell| cell.class == class).copied().collect();
-            if cells.is_empty() {
-                continue;
-            }
-            let place = by_length.iter().position(|(of, _)| *of == length).unwrap_or_else(|| {
-                by_length.push((length, Vec::new()));
-                by_length.len() - 1
-            });
-            by_length[place].1.extend(cells);
-            series_of[series_place(class)] = Some(place);
-        }
-        let of_cells = plan.cells.iter().flat_map(|cell| [Some(cell.site), cell.toward]).flatten();
-        let of_incidents = plan.incidents.iter().map(|(_, site)| *site).filter(|site| *site != SiteId::PICTURE);
-        let unknown = of_cells.chain(of_incidents).find(|site| usize::from(site.0) >= plan.sites.len());
-        if let Some(site) = unknown {
-            return Err(ReleaseError::UnknownSite {
-                camera: plan.camera.clone(),
-                site: site.0,
-                sites: plan.sites.len(),
-            });
-        }
-        let start = start.as_unix_nanos();
-        let series = by_length.into_iter().map(|(length, cells)| Series::new(length, cells, start)).collect();
-        Ok(Self { watched: plan.watched.clone(), series, series_of })
-    }
-
-    /// Adds a finding that ended at `at`. `None` when it feeds no cell.
-    fn add(&mut self, finding: &Finding, at: u64) -> Option<Added> {
-        let place = self.series_of.get(series_place(finding.class)).copied().flatten()?;
-        let series = self.series.get_mut(place)?;
-        let mut fed = None;
-        for cell in finding.feeds() {
-            let Some(place) = series.place(&cell) else { continue };
-            let since = |lasted: Duration| at.saturating_sub(nanos(lasted));
-            let added = match finding.kind {
-                FindingKind::Presence { lasted } if cell.measure == Measure::OccupancyTime => {
-                    series.occupancy(place, since(lasted), at)
-                }
-                FindingKind::Presence { lasted } => series.presence(place, since(lasted), at),
-                FindingKind::Level { share, lasted, .. } => {
-                    series.level(place, since(lasted), at, u64::from(share))
-                }
-                FindingKind::Peak { amount, .. } => series.peak(place, at, u64::from(amount)),
-                FindingKind::Crossing { .. } | FindingKind::Turn { .. } | FindingKind::Counted { .. } => {
-                    series.count(place, at)
-                }
-                FindingKind::Incident(_) => continue,
-            };
-            // Late, even in part or for one of two cells, is late.
-            fed = if fed == Some(Added::Late) { fed } else { Some(added) };
-        }
-        fed
-    }
-}
-
-/// Where [`Camera::series_of`] has a class.
-fn series_place(class: Option<Class>) -> usize {
-    class.map_or(Class::ALL.len(), Class::index)
 }
 
 /// Seals a batch and moves the table's position past it.
@@ -398,21 +428,9 @@ fn number(table: Table, batch: RecordBatch, at: &mut StreamPosition) -> Result<R
     Ok(released)
 }
 
-fn bin_nanos(plan: &CameraPlan, class: Class) -> Result<u64, ReleaseError> {
-    let length = plan.bins.of(class).as_nanos();
-    match u64::try_from(length) {
-        Ok(nanos) if nanos > 0 && nanos % 1_000_000 == 0 => Ok(nanos),
-        _ => Err(ReleaseError::BinLength { camera: plan.camera.clone(), nanos: length }),
-    }
-}
-
 /// The moment `at` of the camera's clock in wall time.
 fn to_wall(frame: &FrameReport, at: MediaTime) -> u64 {
     let wall =
         if at <= frame.media { frame.wall - frame.media.since(at) } else { frame.wall + at.since(frame.media) };
     wall.as_unix_nanos()
-}
-
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

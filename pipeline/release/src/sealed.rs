@@ -52,10 +52,7 @@ impl ReleasedBatch {
     pub(crate) fn seal(table: Table, batch: RecordBatch, at: StreamPosition) -> Result<Self, ReleaseError> {
         let schema = batch.schema();
         check_contract(table, &schema)?;
-        let columns = table.columns();
-        let same = schema.fields().len() == columns.len()
-            && schema.fields().iter().zip(&columns).all(|(found, column)| found.as_ref() == column);
-        if !same || batch.num_rows() == 0 {
+        if !table.is_published(schema.fields()) || batch.num_rows() == 0 {
             return Err(ReleaseError::Contract {
                 table,
                 column: String::new(),

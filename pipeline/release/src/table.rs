@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use kerbside_core::finding::Measure;
 use sha2::{Digest, Sha256};
 
@@ -47,6 +47,11 @@ impl Table {
 
     /// The table's columns, in order: the common ones first, then its own.
     pub fn columns(self) -> Vec<Field> {
+        self.described().into_iter().map(|column| column.field).collect()
+    }
+
+    /// The same, each with what it says.
+    pub fn described(self) -> Vec<Column> {
         let mut columns = common();
         columns.extend(match self {
             Self::Agg => agg(),
@@ -58,18 +63,38 @@ impl Table {
 
     /// The columns as text, one a line: the form that is hashed.
     pub fn canonical(self) -> String {
-        let mut text = format!("{}\n", self.name());
-        for field in self.columns() {
-            let null = if field.is_nullable() { "nullable" } else { "required" };
-            text.push_str(&format!("{}: {}, {null}\n", field.name(), type_name(field.data_type())));
-        }
-        text
+        canonical(self, &self.columns().into())
     }
 
     /// SHA-256 of [`Table::canonical`].
     pub fn schema_hash(self) -> [u8; 32] {
         Sha256::digest(self.canonical().as_bytes()).into()
     }
+
+    /// The same in hexadecimal digits, as it was published with the table's version.
+    pub const fn published_hash(self) -> &'static str {
+        match self {
+            Self::Agg => "eeeb6459c20f97659b645c7f95ce49fbb2cfc19d44114c47d6d996d9e7dab3cc",
+            Self::Health => "f6bdad676a573b49bff8c9ea161bfecfe9d6a2d4df934a4ad6d6cadb5b5c9148",
+            Self::Incident => "2f708ccd7f703430ba124fbd1209f8b5233bd6a5ed73af6f552d21b4b97f59ec",
+        }
+    }
+
+    /// Whether these columns are the table's, byte for byte in the form that is hashed.
+    pub(crate) fn is_published(self, columns: &Fields) -> bool {
+        let hash = Sha256::digest(canonical(self, columns).as_bytes());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        hex == self.published_hash()
+    }
+}
+
+fn canonical(table: Table, columns: &Fields) -> String {
+    let mut text = format!("{}\n", table.name());
+    for field in columns {
+        let null = if field.is_nullable() { "nullable" } else { "required" };
+        text.push_str(&format!("{}: {}, {null}\n", field.name(), type_name(field.data_type())));
+    }
+    text
 }
 
 impl fmt::Display for Table {
@@ -106,6 +131,8 @@ impl ClockQuality {
 /// The closed words of the `release` column: under which rule a row may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
+    /// A count with noise, or a number that was computed from such.
+    AggDp,
     /// A count without noise.
     AggExact,
     /// A word about a situation.
@@ -123,6 +150,7 @@ impl Rule {
     /// The word's place in [`Rule::WORDS`].
     pub(crate) const fn key(self) -> u8 {
         match self {
+            Self::AggDp => 0,
             Self::AggExact => 1,
             Self::Incident => 2,
             Self::Health => 3,
@@ -184,82 +212,111 @@ fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some(UTC.into()))
 }
 
-fn required(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, false)
+/// A column and what is in it, in words for who must judge it.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name, type and whether it may be null.
+    pub field: Field,
+    /// What it says, with unit and domain.
+    pub meaning: &'static str,
 }
 
-fn measured(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, true)
+fn required(name: &str, data_type: DataType, meaning: &'static str) -> Column {
+    Column { field: Field::new(name, data_type, false), meaning }
 }
 
-fn common() -> Vec<Field> {
+fn measured(name: &str, data_type: DataType, meaning: &'static str) -> Column {
+    Column { field: Field::new(name, data_type, true), meaning }
+}
+
+fn common() -> Vec<Column> {
     vec![
-        required("node", word(DataType::UInt16)),
-        required("camera", word(DataType::UInt16)),
-        required("epoch", DataType::UInt32),
-        required("seq", DataType::UInt64),
-        required("t0", time()),
-        required("t1", time()),
-        required("clock_q", word(DataType::UInt8)),
-        required("model", word(DataType::UInt8)),
-        required("cfg_rev", DataType::UInt32),
-        required("release", word(DataType::UInt8)),
+        required("node", word(DataType::UInt16), "the cabinet, by its configured name"),
+        required("camera", word(DataType::UInt16), "the camera, by the name of its file"),
+        required("epoch", DataType::UInt32, "which life of the spool numbered the row"),
+        required("seq", DataType::UInt64, "the row's number, without gaps within node, table and epoch"),
+        required("t0", time(), "beginning of the bin or of the incident's time quantum, UTC"),
+        required("t1", time(), "its end, UTC"),
+        required(
+            "clock_q",
+            word(DataType::UInt8),
+            "how far the node's clock can be trusted: synced, holdover, unsynced",
+        ),
+        required("model", word(DataType::UInt8), "the detector's name and version"),
+        required("cfg_rev", DataType::UInt32, "a checksum of the configuration"),
+        required(
+            "release",
+            word(DataType::UInt8),
+            "under which rule the row left: agg_dp, agg_exact, incident, health, demo",
+        ),
     ]
 }
 
-fn agg() -> Vec<Field> {
+fn agg() -> Vec<Column> {
     vec![
-        required("site", word(DataType::UInt16)),
-        required("measure", word(DataType::UInt8)),
-        required("class", word(DataType::UInt8)),
-        required("dir", word(DataType::UInt8)),
-        required("bucket", DataType::UInt8),
-        required("value", DataType::Int32),
-        required("unit", word(DataType::UInt8)),
-        required("noise_b", DataType::Float32),
-        required("coverage", DataType::Float32),
-        required("n_frames", DataType::UInt32),
-        required("suppressed", DataType::Boolean),
+        required("site", word(DataType::UInt16), "the line or zone, by its configured name; from>to for a turn"),
+        required("measure", word(DataType::UInt8), "what is measured"),
+        required("class", word(DataType::UInt8), "person, bicycle, motorcycle, car, bus, truck, other, all"),
+        required("dir", word(DataType::UInt8), "none, forward, backward over a line"),
+        required("bucket", DataType::UInt8, "which bucket of a histogram, else 0"),
+        required("value", DataType::Int32, "the number, with its noise; may be negative"),
+        required("unit", word(DataType::UInt8), "count, s, permille, dm/s, m"),
+        required("noise_b", DataType::Float32, "scale of the Laplace noise in the same unit; 0 without"),
+        required("coverage", DataType::Float32, "share of the bin with frames that can be trusted, 0..1"),
+        required("n_frames", DataType::UInt32, "frames analysed in the bin, whatever they show"),
+        required("suppressed", DataType::Boolean, "a display should hide it: the number with noise is small"),
     ]
 }
 
-fn incident() -> Vec<Field> {
+fn incident() -> Vec<Column> {
     vec![
-        required("kind", word(DataType::UInt8)),
-        required("phase", word(DataType::UInt8)),
-        required("incident", DataType::UInt32),
-        required("site", word(DataType::UInt16)),
-        required("class", word(DataType::UInt8)),
-        required("severity", DataType::UInt8),
-        required("confidence", DataType::UInt8),
-        required("value", DataType::Int32),
-        required("unit", word(DataType::UInt8)),
-        measured("duration_s", DataType::UInt32),
+        required("kind", word(DataType::UInt8), "what kind of situation, of a closed list"),
+        required("phase", word(DataType::UInt8), "begin, update, end"),
+        required("incident", DataType::UInt32, "a random number that lasts as long as the incident"),
+        required("site", word(DataType::UInt16), "the line or zone; * for the whole picture"),
+        required("class", word(DataType::UInt8), "what it is about; other where the class is rare at this camera"),
+        required("severity", DataType::UInt8, "0 to 100 in steps of 10"),
+        required("confidence", DataType::UInt8, "0 to 100 in steps of 5"),
+        required(
+            "value",
+            DataType::Int32,
+            "a number in steps: 5 km/h, 5 people, 50 of p/100m2 or permille, 10 s, 1 m, 1 ds",
+        ),
+        required("unit", word(DataType::UInt8), "none, count, km/h, p/100m2, m, s, ds, permille"),
+        measured("duration_s", DataType::UInt32, "how long it lasted, in seconds, at its end"),
     ]
 }
 
-fn health() -> Vec<Field> {
+fn health() -> Vec<Column> {
     vec![
-        measured("fps_in", DataType::Float32),
-        measured("fps_proc", DataType::Float32),
-        measured("drop_ratio", DataType::Float32),
-        measured("lat_p50_ms", DataType::UInt32),
-        measured("lat_p95_ms", DataType::UInt32),
-        measured("reconnects", DataType::UInt32),
-        measured("last_frame_age_ms", DataType::UInt32),
-        measured("decode_err", DataType::UInt32),
-        required("state", word(DataType::UInt8)),
-        measured("temp_c", DataType::Float32),
-        measured("throttled", DataType::Boolean),
-        measured("power_mw", DataType::UInt32),
-        measured("rss_mb", DataType::UInt32),
-        measured("wal_bytes", DataType::UInt64),
-        measured("wal_oldest_s", DataType::UInt32),
-        measured("disk_free_mb", DataType::UInt64),
-        measured("budget_left_milli", DataType::UInt32),
-        measured("refused_total", DataType::UInt64),
-        measured("debug_view", DataType::Boolean),
-        required("sw", word(DataType::UInt8)),
+        measured("fps_in", DataType::Float32, "frames a second that arrived"),
+        measured("fps_proc", DataType::Float32, "frames a second that were analysed"),
+        measured("drop_ratio", DataType::Float32, "frames dropped over frames arrived, 0..1"),
+        measured(
+            "lat_p50_ms",
+            DataType::UInt32,
+            "median time from a frame's arrival to its findings, in milliseconds",
+        ),
+        measured("lat_p95_ms", DataType::UInt32, "the same for the slowest twentieth"),
+        measured("reconnects", DataType::UInt32, "reconnects within the minute"),
+        measured("last_frame_age_ms", DataType::UInt32, "age of the last frame, in milliseconds"),
+        measured("decode_err", DataType::UInt32, "decoding errors within the minute"),
+        required("state", word(DataType::UInt8), "what the camera does: up, connecting, auth_failed and so on"),
+        measured("temp_c", DataType::Float32, "temperature of the processor, in degrees Celsius"),
+        measured("throttled", DataType::Boolean, "whether the processor was slowed down to keep it cool"),
+        measured("power_mw", DataType::UInt32, "power drawn, in milliwatts"),
+        measured("rss_mb", DataType::UInt32, "memory of the process, in MiB"),
+        measured("wal_bytes", DataType::UInt64, "size of the spool, in bytes"),
+        measured("wal_oldest_s", DataType::UInt32, "age of the spool's oldest rows, in seconds"),
+        measured("disk_free_mb", DataType::UInt64, "free space where the spool is, in MiB"),
+        measured(
+            "budget_left_milli",
+            DataType::UInt32,
+            "budget of the open bin that is left, in thousandths of ε",
+        ),
+        measured("refused_total", DataType::UInt64, "releases refused since the start"),
+        measured("debug_view", DataType::Boolean, "whether a local debugging view was open"),
+        required("sw", word(DataType::UInt8), "the version of the software"),
     ]
 }
 
@@ -284,31 +341,22 @@ fn type_name(data_type: &DataType) -> String {
 mod tests {
     use super::*;
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     #[test]
-    fn released_schemas_are_as_they_were_published() {
+    fn pc_1_released_schemas_are_as_they_were_published() {
         assert_eq!(Table::Agg.canonical(), include_str!("../schemas/agg.v1.txt"));
         assert_eq!(Table::Health.canonical(), include_str!("../schemas/health.v1.txt"));
         assert_eq!(Table::Incident.canonical(), include_str!("../schemas/incident.v1.txt"));
-        assert_eq!(
-            hex(&Table::Incident.schema_hash()),
-            "2f708ccd7f703430ba124fbd1209f8b5233bd6a5ed73af6f552d21b4b97f59ec"
-        );
-        assert_eq!(
-            hex(&Table::Agg.schema_hash()),
-            "eeeb6459c20f97659b645c7f95ce49fbb2cfc19d44114c47d6d996d9e7dab3cc"
-        );
-        assert_eq!(
-            hex(&Table::Health.schema_hash()),
-            "f6bdad676a573b49bff8c9ea161bfecfe9d6a2d4df934a4ad6d6cadb5b5c9148"
-        );
+        for table in Table::ALL {
+            assert!(table.is_published(&table.columns().into()), "{table}");
+            let mut columns = table.columns();
+            columns.swap(0, 1);
+            assert!(!table.is_published(&columns.into()), "{table} with its columns in another order");
+        }
     }
 
     #[test]
     fn a_key_names_its_own_word() {
+        assert_eq!(Rule::WORDS[usize::from(Rule::AggDp.key())], "agg_dp");
         assert_eq!(Rule::WORDS[usize::from(Rule::AggExact.key())], "agg_exact");
         assert_eq!(Rule::WORDS[usize::from(Rule::Incident.key())], "incident");
         assert_eq!(Rule::WORDS[usize::from(Rule::Health.key())], "health");

@@ -1,5 +1,9 @@
-//! What one camera's frames mean: detections to tracks to findings. Pure but for the metrics: no clock,
+//! What one camera's frames mean: detections to tracks to findings. Pure: no clock,
 //! no thread, no edge, so that `run` and `replay` give the same findings for the same frames.
+//!
+//! Where the analysis goes in chunks of wall-clock time, the tracker and every operator that counts start anew with each:
+//! nothing that they saw before shows in what is counted after (Cangialosi et al., Privid, NSDI 2022). The guards go
+//! on: whether the picture as a whole can be trusted is no property of anyone in it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,9 +12,9 @@ use kerbside_config::{NamedOperator, TimeZone};
 use kerbside_core::detection::{Class, Detection};
 use kerbside_core::finding::{Finding, Findings};
 use kerbside_core::frame::Frame;
-use kerbside_core::observation::{Observation, SceneStatistics, Track};
+use kerbside_core::observation::{Observation, SceneStatistics, Track, TrackId};
 use kerbside_core::operator::Role;
-use kerbside_core::time::MediaTime;
+use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_operators::tracker::{Tracker, TrackerSettings};
 
 use crate::learned::{Memory, Named};
@@ -39,14 +43,18 @@ pub(crate) struct AnalysisSettings {
     pub(crate) classes: Vec<Class>,
     pub(crate) time_zone: TimeZone,
     pub(crate) operators: Vec<NamedOperator>,
+    /// How long the chunks are that must know nothing of each other, aligned to the Unix epoch.
+    pub(crate) chunk: Option<Duration>,
 }
 
 /// One camera's tracker and operators with their state.
 pub(crate) struct Analysis {
     tracker: Tracker,
-    min_score: f32,
     guards: Vec<Named>,
     operators: Vec<Named>,
+    /// Which of `operators` count objects.
+    counting: Vec<bool>,
+    chunk: Option<Duration>,
     time_zone: TimeZone,
     wanted: [bool; Class::ALL.len()],
     detections: Vec<Detection>,
@@ -54,29 +62,35 @@ pub(crate) struct Analysis {
     /// For each finding the place of its operator: guards first.
     authors: Vec<u16>,
     last: Option<(u32, MediaTime)>,
+    /// The moment of the frame that was tracked last, on both clocks.
+    tracked: Option<(MediaTime, WallTime)>,
 }
 
 impl Analysis {
     /// `operators` are those over frames: see [`crate::watchers`] for the others.
     pub(crate) fn new(settings: AnalysisSettings) -> Self {
-        let AnalysisSettings { camera, min_score, classes, time_zone, operators } = settings;
+        let AnalysisSettings { camera, min_score, classes, time_zone, operators, chunk } = settings;
         let (guards, analytics): (Vec<_>, Vec<_>) =
             operators.into_iter().partition(|named| named.configured.role == Role::Guard);
+        let counts = |named: &NamedOperator| named.configured.cells.iter().any(|cell| cell.measure.is_count());
+        let counting = analytics.iter().map(counts).collect();
         let named = |operators: Vec<NamedOperator>| {
             Named::all(&camera, operators.into_iter().map(|it| (it.name, it.configured.operator)))
         };
         let (guards, analytics) = (named(guards), named(analytics));
         Self {
-            min_score,
             tracker: Tracker::new(TrackerSettings { min_score, ..TrackerSettings::DEFAULT }),
             guards,
             operators: analytics,
+            counting,
+            chunk,
             time_zone,
             wanted: Class::ALL.map(|class| classes.contains(&class)),
             detections: Vec::new(),
             findings: Findings::new(),
             authors: Vec::new(),
             last: None,
+            tracked: None,
         }
     }
 
@@ -97,6 +111,7 @@ impl Analysis {
         };
         self.findings.clear();
         self.authors.clear();
+        self.begin_chunk_at(frame.media_time, frame.wall_time);
         if let Some(scene) = scene {
             let observation = observation(frame, &self.time_zone, scene, seen, &[]);
             for (place, guard) in (0..).zip(&mut self.guards) {
@@ -148,10 +163,31 @@ impl Analysis {
         self.findings.as_slice()
     }
 
+    /// Starts anew where this moment is in another chunk than the frame that was tracked last. What ends with it is
+    /// found as of that frame.
+    fn begin_chunk_at(&mut self, media: MediaTime, wall: WallTime) {
+        let before = self.tracked.replace((media, wall));
+        let (Some(chunk), Some((_, before))) = (self.chunk, before) else { return };
+        if before.bin_start(chunk) == wall.bin_start(chunk) {
+            return;
+        }
+        self.tracker.start_anew();
+        let first = u16::try_from(self.guards.len()).expect("a camera's file holds few operators");
+        for ((place, named), _) in
+            (first..).zip(&mut self.operators).zip(&self.counting).filter(|(_, counts)| **counts)
+        {
+            named.operator.finish(&mut self.findings);
+            self.authors.resize(self.findings.as_slice().len(), place);
+        }
+    }
+
     /// No frame has come, and none from before `upto` will.
     pub(crate) fn pass(&mut self, upto: MediaTime) -> &[Finding] {
         self.findings.clear();
         self.authors.clear();
+        if let Some((media, wall)) = self.tracked {
+            self.begin_chunk_at(upto, wall + upto.since(media));
+        }
         for named in self.guards.iter_mut().chain(&mut self.operators) {
             named.operator.advance(upto, &mut self.findings);
         }
@@ -177,10 +213,9 @@ impl Analysis {
         self.guards.iter_mut().chain(&mut self.operators).for_each(|named| named.recall(folder));
     }
 
-    /// The detections of the frame that was tracked last: of the classes that this camera looks for, at or
-    /// above its score.
-    pub(crate) fn detections(&self) -> impl Iterator<Item = &Detection> {
-        self.detections.iter().filter(|detection| detection.score >= self.min_score)
+    /// The tracks of the frame that was tracked last.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = (TrackId, Class)> {
+        self.tracker.confirmed().iter().map(|track| (track.id, track.class))
     }
 
     /// For each finding of [`Analysis::operate`] the place of its operator in [`Analysis::operator_names`].

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use kerbside_channel::{Awaited, Empty, Receiver, Sender, reply};
-use kerbside_core::detection::Detection;
+use kerbside_core::detection::{Class, Detection};
 use kerbside_core::finding::Finding;
 use kerbside_core::frame::Frame;
-use kerbside_core::observation::SceneStatistics;
+use kerbside_core::observation::{SceneStatistics, TrackId};
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_operators::tracker::Tracker;
 use kerbside_telemetry::{CameraMetrics, DropReason, Stage};
@@ -32,6 +32,10 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// How often they hear it from then on.
 const SILENCE_STEP: Duration = Duration::from_secs(5);
 
+/// The oldest that a live frame may become, counted from its arrival (rule PC-16 of the privacy contract): none that is
+/// older is looked at or kept.
+pub(crate) const MAX_FRAME_AGE: Duration = Duration::from_secs(10);
+
 /// What a lane tells the release stage about one frame.
 pub(crate) struct Report {
     /// The camera's place in the configuration.
@@ -42,6 +46,8 @@ pub(crate) struct Report {
     pub(crate) wall: WallTime,
     pub(crate) seen: Seen,
     pub(crate) findings: Vec<Finding>,
+    /// The confirmed tracks of the frame, in the order of their ids.
+    pub(crate) tracks: Vec<(TrackId, Class)>,
     /// From the frame's arrival until now.
     pub(crate) latency: Duration,
     /// What happened where the frame could not be analysed.
@@ -119,6 +125,10 @@ impl Lane {
                     ended = true;
                     break;
                 };
+                if self.is_live && is_too_old(&frame) {
+                    self.metrics.dropped(DropReason::TooOld).increment();
+                    continue;
+                }
                 let detections = buffers.pop().unwrap_or_default();
                 match self.ask(frame, detections) {
                     Some(asked) => pending.push_back(asked),
@@ -132,10 +142,17 @@ impl Lane {
             let Answer { frame, mut detections, outcome } = answered;
             let Frame { sequence, media_time: media, wall_time: wall, arrived, .. } = frame;
             last = Some(Last { sequence, media, wall, arrived });
+            if self.is_live && (matches!(outcome, Err(Failure::TooOld)) || is_too_old(&frame)) {
+                self.analysis.skip(&frame);
+                self.metrics.dropped(DropReason::TooOld).increment();
+                detections.clear();
+                buffers.push(detections);
+                continue;
+            }
             let mut report = match outcome {
                 Ok(timings) => {
                     for (stage, of_detection) in DETECTION {
-                        self.metrics.stage(stage).observe(timings.of(of_detection));
+                        self.observe_coarsely(stage, timings.of(of_detection));
                     }
                     self.analyse(&frame, &detections, scene.as_ref())
                 }
@@ -180,7 +197,8 @@ impl Lane {
         self.metrics.stage(Stage::Slot).observe(asked.saturating_duration_since(frame.arrived));
         // The ask holds the only sender: were it lost with its worker, the wait for the answer would end.
         let (reply, answer) = reply();
-        let ask = Ask { model: self.model, frame: frame.clone(), detections, reply };
+        let good_until = self.is_live.then(|| frame.arrived + MAX_FRAME_AGE);
+        let ask = Ask { model: self.model, frame: frame.clone(), good_until, detections, reply };
         if self.asks.send(ask).is_err() {
             self.metrics.dropped(DropReason::Shutdown).increment();
             return None;
@@ -196,13 +214,10 @@ impl Lane {
     fn analyse(&mut self, frame: &Frame, detections: &[Detection], scene: Option<&SceneStatistics>) -> Report {
         let since = Instant::now();
         let seen = self.analysis.track(frame, detections, scene);
-        self.metrics.stage(Stage::Track).observe(since.elapsed());
-        for detection in self.analysis.detections() {
-            self.metrics.detections(detection.class).increment();
-        }
+        self.observe_coarsely(Stage::Track, since.elapsed());
         let since = Instant::now();
         let findings = self.analysis.operate(frame, scene, seen).to_vec();
-        self.metrics.stage(Stage::Operators).observe(since.elapsed());
+        self.observe_coarsely(Stage::Operators, since.elapsed());
         if let Some(inspect) = &mut self.inspect {
             let (tracker, authors) = (self.analysis.tracker(), self.analysis.authors());
             inspect(&Inspected { frame, tracker, seen, findings: &findings, authors });
@@ -210,7 +225,16 @@ impl Lane {
         self.metrics.frames_analysed.increment();
         let latency = frame.arrived.elapsed();
         self.metrics.capture_to_finding.observe(latency);
-        self.report(frame, seen, findings, latency, None)
+        let tracks = self.analysis.tracks().collect();
+        Report { tracks, ..self.report(frame, seen, findings, latency, None) }
+    }
+
+    /// Notes how long a stage took. In a live node in whole milliseconds: what the last stages cost grows with the number
+    /// of objects, and a sum of microseconds would tell it (rule PC-12 of the privacy contract).
+    fn observe_coarsely(&self, stage: Stage, took: Duration) {
+        let grows = matches!(stage, Stage::Head | Stage::Track | Stage::Operators);
+        let took = if self.is_live && grows { whole_milliseconds(took) } else { took };
+        self.metrics.stage(stage).observe(took);
     }
 
     /// A frame without detections stands for no time at all: coverage shows the gap.
@@ -237,6 +261,7 @@ impl Lane {
             wall: frame.wall_time,
             seen,
             findings,
+            tracks: Vec::new(),
             latency,
             failure,
             is_afterword: false,
@@ -264,10 +289,100 @@ impl Lane {
             wall: last.wall,
             seen: Seen { step: Duration::ZERO, trusted: true },
             findings,
+            tracks: Vec::new(),
             latency: Duration::ZERO,
             failure: None,
             is_afterword: true,
             learned,
+        }
+    }
+}
+
+fn is_too_old(frame: &Frame) -> bool {
+    frame.arrived.elapsed() > MAX_FRAME_AGE
+}
+
+/// The next whole number of milliseconds.
+fn whole_milliseconds(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kerbside_channel::{WhenFull, edge};
+    use kerbside_config::TimeZone;
+    use kerbside_core::frame::{FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+    use kerbside_telemetry::Telemetry;
+
+    use super::*;
+    use crate::analysis::AnalysisSettings;
+    use crate::turns::turns;
+
+    const SIZE: PictureSize = PictureSize { width: 64, height: 64 };
+
+    fn frame(sequence: u64, age: Duration) -> Frame {
+        let arrived = Instant::now().checked_sub(age).unwrap();
+        let header = FrameHeader { sequence, ..FrameHeader::of_picture(SIZE, PixelFormat::I420, arrived) };
+        Frame::new(header, Arc::new(OwnedPlanes::flat(SIZE, PixelFormat::I420, 0, 0))).unwrap()
+    }
+
+    /// Which of some frames a lane reports, and how many it drops as too old. The detector answers the frame of
+    /// number 7 only when it is told that it has become too old meanwhile.
+    fn reported(is_live: bool) -> (Vec<u64>, f64) {
+        let telemetry = Telemetry::new();
+        let (sender, frames) = edge(&telemetry, "slot", 8, WhenFull::Block);
+        let (reports, reported) = edge(&telemetry, "reports", 8, WhenFull::Block);
+        let (entrances, asked) = turns::<Ask>(&telemetry, &[("a", 1)]);
+        let metrics = CameraMetrics::new(&telemetry, "a");
+        let lane = Lane {
+            camera: 0,
+            name: "a".to_owned(),
+            model: 0,
+            analysis: Analysis::new(AnalysisSettings {
+                camera: "a".to_owned(),
+                min_score: 0.5,
+                classes: Vec::new(),
+                time_zone: TimeZone::UTC,
+                operators: Vec::new(),
+                chunk: None,
+            }),
+            watcher: SceneWatcher::new(),
+            frames,
+            asks: entrances.into_iter().next().unwrap(),
+            reports,
+            metrics: metrics.clone(),
+            in_flight: 1,
+            inspect: None,
+            is_live,
+        };
+        let young = MAX_FRAME_AGE / 2;
+        for (number, age) in [(1, young), (2, MAX_FRAME_AGE), (3, 2 * MAX_FRAME_AGE), (7, young), (8, young)] {
+            sender.send(frame(number, age)).unwrap();
+        }
+        drop(sender);
+        let lane = std::thread::spawn(move || lane.run());
+        while let Some(Ask { frame, detections, reply, .. }) = asked.receive() {
+            let is_late = is_live && frame.sequence == 7;
+            let outcome = if is_late { Err(Failure::TooOld) } else { Ok(Default::default()) };
+            reply.give(Answer { frame, detections, outcome });
+        }
+        lane.join().unwrap();
+        let numbers = std::iter::from_fn(|| reported.receive()).map(|report| report.sequence).collect();
+        (numbers, metrics.dropped(DropReason::TooOld).value())
+    }
+
+    #[test]
+    fn pc_16_a_live_frame_that_is_too_old_is_dropped_and_counted_and_one_of_a_clip_is_not() {
+        assert_eq!(reported(true), (vec![1, 8], 3.0));
+        assert_eq!(reported(false), (vec![1, 2, 3, 7, 8], 0.0));
+    }
+
+    #[test]
+    fn pc_12_what_a_stage_took_is_told_in_whole_milliseconds() {
+        for (micros, millis) in [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2), (15_300, 16)] {
+            assert_eq!(whole_milliseconds(Duration::from_micros(micros)), Duration::from_millis(millis));
         }
     }
 }

@@ -16,8 +16,11 @@
 #![forbid(unsafe_code)]
 
 mod analysis;
+#[cfg(test)]
+mod chunk_tests;
 mod clock;
 mod error;
+mod guarantee;
 mod health;
 mod lane;
 mod learned;

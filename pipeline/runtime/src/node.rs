@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use kerbside_channel::{Sender, WhenFull, edge};
 use kerbside_config::{CameraSettings, Settings};
+use kerbside_core::privacy::{Bins, Privacy, Profile, worstcase};
 use kerbside_ingest::{CameraHandle, CameraStatus};
 use kerbside_models::{EngineChoice, Model, ModelFolder};
-use kerbside_release::{Bins, CameraPlan, IncidentSeed, NodeIdentity, Positions, Release, Table};
-use kerbside_telemetry::{CameraMetrics, NodeMetrics, Telemetry};
+use kerbside_release::{CameraPlan, CameraUid, IncidentSeed, NodeIdentity, Positions, Release, Table};
+use kerbside_telemetry::{CameraMetrics, NodeMetrics, PrivacyMetrics, Telemetry};
 use kerbside_uplink::{Spool, SpoolSettings};
 use kerbside_vision::SceneWatcher;
 use tracing::{error, info, warn};
@@ -19,8 +20,9 @@ use tracing::{error, info, warn};
 use crate::analysis::{Analysis, AnalysisSettings};
 use crate::clock;
 use crate::error::{RuntimeError, spawn, with_causes};
+use crate::guarantee;
 use crate::health::CameraHealth;
-use crate::lane::{Lane, Report};
+use crate::lane::{Lane, MAX_FRAME_AGE, Report};
 use crate::learned;
 use crate::pool::{Ask, Pool, PoolSettings};
 use crate::releasing::{Pulse, Releasing};
@@ -44,6 +46,8 @@ pub struct NodeOptions {
     pub demo_bin: Option<Duration>,
     /// What runs the detectors' networks.
     pub engine: EngineChoice,
+    /// Whether the system may write the node's memory to a disk, and someone has said that it does not matter.
+    pub is_insecure: bool,
 }
 
 /// A running node.
@@ -69,10 +73,17 @@ impl Node {
             folder: node.spool.folder.clone(),
             max_bytes: node.spool.max_bytes,
             sync_interval: node.spool.sync_interval,
+            keep: node.spool.keep,
         };
+        let guarantee =
+            guarantee::of_node(&node.ledger_folder, &node.spool.folder, clock::now(), options.demo_bin.is_some())?;
         let (spool, recovery) = Spool::open(spool_settings, clock::now())?;
         for damage in recovery.damages() {
             warn!(%damage, "the spool was damaged; what could not be read was cut off");
+        }
+
+        if recovery.expired_rows() > 0 {
+            info!(rows = recovery.expired_rows(), "rows that were older than spool.keep were deleted");
         }
 
         let plans = cameras
@@ -98,7 +109,7 @@ impl Node {
             config_revision: revision,
             incident_seed: IncidentSeed(incident_seed),
         };
-        let mut release = Release::new(
+        let release = Release::new(
             identity,
             plans,
             Positions {
@@ -107,11 +118,13 @@ impl Node {
                 incident: spool.position(Table::Incident),
             },
             clock::now(),
+            guarantee,
         )?;
-        if options.demo_bin.is_some() {
-            release = release.for_demonstration();
-        }
 
+        let metrics = NodeMetrics::new(&telemetry);
+        // There is no such view (rule PC-17 of the privacy contract).
+        metrics.debug_view_active.set(0.0);
+        metrics.insecure_dev.set(if options.is_insecure { 1.0 } else { 0.0 });
         let statuses: Vec<(String, Arc<CameraStatus>)> =
             cameras.iter().map(|camera| (camera.name.clone(), Arc::new(CameraStatus::new()))).collect();
         let (report_sender, reports) = edge(&telemetry, "reports", REPORTS, WhenFull::Block);
@@ -127,7 +140,8 @@ impl Node {
                 .iter()
                 .map(|(name, status)| (name.clone(), CameraHealth::new(Arc::clone(status))))
                 .collect(),
-            metrics: NodeMetrics::new(&telemetry),
+            metrics,
+            privacy_metrics: PrivacyMetrics::new(&telemetry),
             telemetry: Arc::clone(&telemetry),
             pulse: Arc::clone(&pulse),
             started,
@@ -182,9 +196,13 @@ impl Node {
         self.releasing.is_finished()
     }
 
-    /// Says in the log, once, which cameras have ended since the last call. The others go on.
+    /// Says in the log, once, which cameras have ended since the last call. The others go on. Frames that wait for
+    /// a lane that hangs are thrown away once they are too old: call it a few times a second.
     pub fn look_after_cameras(&mut self) {
         for (name, camera) in &mut self.cameras {
+            if let Some(camera) = camera {
+                camera.discard_older_than(MAX_FRAME_AGE);
+            }
             if camera.as_ref().is_some_and(CameraHandle::is_finished)
                 && let Some(camera) = camera.take()
             {
@@ -282,18 +300,20 @@ fn start_camera(
 
 /// The analysis of a camera, whose operators over bins have been taken out.
 pub(crate) fn analysis(camera: CameraSettings) -> Analysis {
+    let in_chunks = camera.privacy.profile == Profile::StrictWorstcase;
     Analysis::new(AnalysisSettings {
         camera: camera.name,
         min_score: camera.detector.min_score,
         classes: camera.classes,
         time_zone: camera.time_zone,
         operators: camera.operators,
+        chunk: in_chunks.then_some(worstcase::CHUNK),
     })
 }
 
 /// What the release stage must know of a camera.
 pub(crate) fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Duration>) -> CameraPlan {
-    let bins = &camera.privacy.bins;
+    let privacy = camera.privacy;
     let configured = || camera.operators.iter().map(|named| &named.configured);
     CameraPlan {
         camera: camera.name.clone(),
@@ -302,11 +322,9 @@ pub(crate) fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Durati
         cells: configured().flat_map(|it| it.cells.iter().copied()).collect(),
         incidents: configured().flat_map(|it| it.incidents.iter().copied()).collect(),
         watched: configured().flat_map(|it| it.watches.iter().copied()).collect(),
-        bins: Bins {
-            person: demo_bin.unwrap_or(bins.person),
-            bicycle: demo_bin.unwrap_or(bins.bicycle),
-            vehicle: demo_bin.unwrap_or(bins.vehicle),
-        },
+        alerts: configured().flat_map(|it| it.alerts.iter().copied()).collect(),
+        uid: CameraUid(camera.source.uid()),
+        privacy: Privacy { bins: demo_bin.map_or(privacy.bins, Bins::all), ..privacy },
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Ask {
     /// Which of the pool's models.
     pub(crate) model: usize,
     pub(crate) frame: Frame,
+    /// From when on nobody may look at the frame any more.
+    pub(crate) good_until: Option<Instant>,
     /// An empty list whose memory is reused.
     pub(crate) detections: Vec<Detection>,
     pub(crate) reply: Reply<Answer>,
@@ -52,6 +54,8 @@ pub(crate) enum Failure {
     Inference(#[from] InferenceError),
     #[error("the detector panicked")]
     Panicked,
+    #[error("the frame was too old")]
+    TooOld,
 }
 
 /// How many threads do what.
@@ -112,7 +116,11 @@ impl Pool {
 
 fn work(asks: &Turns<Ask>, makers: &[Maker]) {
     let mut detectors: Vec<Box<dyn Detector>> = makers.iter().map(|make| make()).collect();
-    while let Some(Ask { model, frame, mut detections, reply }) = asks.receive() {
+    while let Some(Ask { model, frame, good_until, mut detections, reply }) = asks.receive() {
+        if good_until.is_some_and(|until| Instant::now() > until) {
+            reply.give(Answer { frame, detections, outcome: Err(Failure::TooOld) });
+            continue;
+        }
         let detector = &mut detectors[model];
         let outcome = catch_unwind(AssertUnwindSafe(|| detect(&mut **detector, &frame, &mut detections)));
         let outcome = match outcome {
@@ -208,8 +216,13 @@ mod tests {
                 FrameHeader { sequence, ..FrameHeader::of_picture(SIZE, PixelFormat::I420, Instant::now()) };
             let planes = OwnedPlanes::flat(SIZE, PixelFormat::I420, 0, 0);
             let frame = Frame::new(header, Arc::new(planes)).unwrap();
+            self.ask_of(camera, frame, None)
+        }
+
+        fn ask_of(&self, camera: usize, frame: Frame, good_until: Option<Instant>) -> Awaited<Answer> {
             let (reply, answer) = reply();
-            assert!(self.entrances[camera].send(Ask { model: 0, frame, detections: Vec::new(), reply }).is_ok());
+            let ask = Ask { model: 0, frame, good_until, detections: Vec::new(), reply };
+            assert!(self.entrances[camera].send(ask).is_ok());
             answer
         }
 
@@ -217,6 +230,25 @@ mod tests {
             drop(self.entrances);
             self.pool.close().into_iter().for_each(|worker| worker.join().unwrap());
         }
+    }
+
+    #[test]
+    fn pc_16_a_frame_that_became_too_old_while_it_waited_is_not_looked_at() {
+        let gates = gates(1, &[("a", 2)]);
+        let frame = |sequence| {
+            let header =
+                FrameHeader { sequence, ..FrameHeader::of_picture(SIZE, PixelFormat::I420, Instant::now()) };
+            Frame::new(header, Arc::new(OwnedPlanes::flat(SIZE, PixelFormat::I420, 0, 0))).unwrap()
+        };
+        let over = Instant::now().checked_sub(Duration::from_nanos(1)).unwrap();
+        let old = gates.ask_of(0, frame(1), Some(over));
+        let young = gates.ask_of(0, frame(2), Some(over + Duration::from_secs(3600)));
+        gates.go_on.send(()).unwrap();
+        let old = old.wait().unwrap();
+        assert!(matches!(old.outcome, Err(Failure::TooOld)) && old.detections.is_empty());
+        assert!(young.wait().unwrap().outcome.is_ok());
+        assert_eq!(gates.begun.receive(), Some(2), "the old one never got to a detector");
+        gates.close();
     }
 
     #[test]

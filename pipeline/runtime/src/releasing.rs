@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use kerbside_channel::{Empty, Receiver};
 use kerbside_core::time::WallTime;
-use kerbside_release::{FrameReport, Release, ReleasedBatch};
-use kerbside_telemetry::{Counter, Metric, NodeMetrics, Telemetry};
+use kerbside_release::{FrameReport, HealthSample, Release, ReleasedBatch, Table};
+use kerbside_telemetry::{Counter, Metric, NodeMetrics, PrivacyMetrics, Telemetry};
 use kerbside_uplink::Spool;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::analysis::LONGEST_STEP;
 use crate::clock;
@@ -74,6 +74,7 @@ pub(crate) struct Releasing {
     pub(crate) reports: Receiver<Report>,
     pub(crate) cameras: Vec<(String, CameraHealth)>,
     pub(crate) metrics: NodeMetrics,
+    pub(crate) privacy_metrics: PrivacyMetrics,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) pulse: Arc<Pulse>,
     pub(crate) started: Instant,
@@ -92,6 +93,9 @@ struct State {
     learned: VecDeque<Memory>,
     remembered_at: Instant,
     learned_quiet_until: Option<Instant>,
+    /// Bins that were held back and of which the log has told.
+    refused_bins: u64,
+    refusals_quiet_until: Option<Instant>,
 }
 
 impl Releasing {
@@ -108,6 +112,8 @@ impl Releasing {
             learned: VecDeque::new(),
             remembered_at: Instant::now(),
             learned_quiet_until: None,
+            refused_bins: 0,
+            refusals_quiet_until: None,
         };
         loop {
             let wait = state.next_tick.saturating_duration_since(Instant::now());
@@ -172,6 +178,7 @@ impl Releasing {
             return;
         }
         health.analysed(report.latency, report.seen.trusted);
+        self.release.follow(report.camera, &frame, report.tracks.iter().copied());
         self.release.observe(report.camera, &frame, &report.findings);
     }
 
@@ -199,11 +206,30 @@ impl Releasing {
         }
         self.store(state);
         let counts = self.release.counts();
-        self.metrics.late_findings.follow(counts.late_findings as f64);
+        if counts.late_findings + counts.unplanned_findings > 0 {
+            self.metrics.findings_lost.set(1.0);
+        }
         self.metrics.late_frames.follow(counts.late_frames as f64);
-        self.metrics.unplanned_findings.follow(counts.unplanned_findings as f64);
         self.metrics.skipped_bins.follow(counts.skipped_bins as f64);
-        self.metrics.limited_incidents.follow(counts.limited_incidents as f64);
+        if counts.limited_incidents > 0 {
+            self.metrics.incidents_limited.set(1.0);
+        }
+        for (rule, refused) in counts.refused() {
+            self.privacy_metrics.refused(rule).follow(refused as f64);
+        }
+        for (camera, (name, _)) in self.cameras.iter().enumerate() {
+            if let Some(milli) = self.release.budget_left_milli(camera, now) {
+                self.privacy_metrics.budget_remaining(name).set(f64::from(milli) / 1000.0);
+            }
+        }
+        if counts.refused_bins > state.refused_bins && may_log(&mut state.refusals_quiet_until) {
+            warn!(
+                bins = counts.refused_bins - state.refused_bins,
+                "numbers with noise were held back: their bins have been released before, or the privacy ledger cannot \
+                 be trusted or written"
+            );
+            state.refused_bins = counts.refused_bins;
+        }
         if let Some(usage) = process::usage() {
             self.metrics.resident_bytes.set(usage.resident_bytes as f64);
             self.metrics.cpu_seconds.follow(usage.cpu_secs);
@@ -221,9 +247,29 @@ impl Releasing {
         }
         let host = Host::read(&self.spool_folder, &self.spool.status(), to);
         let now = Instant::now();
-        let samples: Vec<_> = self.cameras.iter_mut().map(|(_, health)| health.sample(span, now, &host)).collect();
+        let refused_total = Some(self.release.counts().refused().iter().map(|(_, refused)| refused).sum());
+        let samples: Vec<_> = self
+            .cameras
+            .iter_mut()
+            .enumerate()
+            .map(|(camera, (_, health))| HealthSample {
+                budget_left_milli: self.release.budget_left_milli(camera, to),
+                refused_total,
+                ..health.sample(span, now, &host)
+            })
+            .collect();
         self.release.health(state.health_from, to, clock::quality(to), &samples, &mut state.batches)?;
         state.health_from = to;
+        match self.spool.expire(to) {
+            Ok(0) => {}
+            Ok(rows) => info!(rows, "rows that were older than spool.keep were deleted"),
+            Err(error) => {
+                self.metrics.spool_errors.increment();
+                if may_log(&mut state.trouble_quiet_until) {
+                    error!(error = %with_causes(&error), "rows that are older than spool.keep could not be deleted");
+                }
+            }
+        }
         Ok(())
     }
 
@@ -233,10 +279,13 @@ impl Releasing {
         let mut trouble = None;
         for batch in state.batches.drain(..) {
             self.released(&batch).add(batch.rows());
-            if let Err(error) = self.spool.append(&batch, Instant::now()) {
-                self.metrics.spool_errors.increment();
-                self.metrics.spool_dropped_rows.add(batch.rows());
-                trouble = Some(error);
+            match self.spool.append(&batch, Instant::now()) {
+                Ok(bytes) => self.privacy_metrics.egress_bytes(data_class(batch.table())).add(bytes),
+                Err(error) => {
+                    self.metrics.spool_errors.increment();
+                    self.metrics.spool_dropped_rows.add(batch.rows());
+                    trouble = Some(error);
+                }
             }
         }
         if let Err(error) = self.spool.maybe_sync(Instant::now()) {
@@ -260,6 +309,15 @@ impl Releasing {
 
     fn released(&self, batch: &ReleasedBatch) -> Counter {
         self.telemetry.counter(Metric::ReleasedRows, &[batch.table().name()])
+    }
+}
+
+/// The class of data that a table's rows belong to, as metrics name it.
+fn data_class(table: Table) -> &'static str {
+    match table {
+        Table::Agg => "agg",
+        Table::Incident => "incident",
+        Table::Health => "health",
     }
 }
 

@@ -1,9 +1,9 @@
 //! Handles that stages hold: one for each value, looked up once, never on the frame path.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kerbside_core::camera::CameraState;
-use kerbside_core::detection::Class;
 
 use crate::{Metric, Telemetry};
 
@@ -132,6 +132,8 @@ pub enum DropReason {
     NewerFrame,
     /// The decoder marked it as damaged, or its planes did not fit its size.
     Damaged,
+    /// It was older than a frame may become before anyone looked at it.
+    TooOld,
     /// The detector failed on it.
     Inference,
     /// The node was stopping.
@@ -140,7 +142,8 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::RateCap, Self::NewerFrame, Self::Damaged, Self::Inference, Self::Shutdown];
+    pub const ALL: [Self; 6] =
+        [Self::RateCap, Self::NewerFrame, Self::Damaged, Self::TooOld, Self::Inference, Self::Shutdown];
 
     /// The reason's label.
     pub const fn name(self) -> &'static str {
@@ -148,6 +151,7 @@ impl DropReason {
             Self::RateCap => "rate_cap",
             Self::NewerFrame => "newer_frame",
             Self::Damaged => "damaged",
+            Self::TooOld => "too_old",
             Self::Inference => "inference",
             Self::Shutdown => "shutdown",
         }
@@ -180,7 +184,6 @@ pub struct CameraMetrics {
     /// [`Metric::CameraClockJumps`].
     pub clock_jumps: Counter,
     dropped: [Counter; DropReason::ALL.len()],
-    detections: [Counter; Class::ALL.len()],
     stages: [Histogram; Stage::ALL.len()],
     states: [Gauge; CameraState::ALL.len()],
 }
@@ -203,7 +206,6 @@ impl CameraMetrics {
             clock_jumps: counter(Metric::CameraClockJumps),
             dropped: DropReason::ALL
                 .map(|reason| telemetry.counter(Metric::FramesDropped, &[camera, reason.name()])),
-            detections: Class::ALL.map(|class| telemetry.counter(Metric::Detections, &[camera, class.name()])),
             stages: Stage::ALL.map(|stage| telemetry.histogram(Metric::StageSeconds, &[camera, stage.name()])),
             states: CameraState::ALL.map(|state| telemetry.gauge(Metric::CameraState, &[camera, state.name()])),
         }
@@ -212,11 +214,6 @@ impl CameraMetrics {
     /// The counter of frames dropped for that reason.
     pub fn dropped(&self, reason: DropReason) -> &Counter {
         &self.dropped[reason as usize]
-    }
-
-    /// The counter of detections of that class.
-    pub fn detections(&self, class: Class) -> &Counter {
-        &self.detections[class.index()]
     }
 
     /// The histogram of that stage.
@@ -257,16 +254,18 @@ impl EdgeMetrics {
 /// What is measured about the node as a whole.
 #[derive(Clone, Debug)]
 pub struct NodeMetrics {
-    /// [`Metric::LateFindings`].
-    pub late_findings: Counter,
+    /// [`Metric::FindingsLost`].
+    pub findings_lost: Gauge,
     /// [`Metric::LateFrames`].
     pub late_frames: Counter,
-    /// [`Metric::UnplannedFindings`].
-    pub unplanned_findings: Counter,
     /// [`Metric::SkippedBins`].
     pub skipped_bins: Counter,
-    /// [`Metric::LimitedIncidents`].
-    pub limited_incidents: Counter,
+    /// [`Metric::IncidentsLimited`].
+    pub incidents_limited: Gauge,
+    /// [`Metric::DebugViewActive`].
+    pub debug_view_active: Gauge,
+    /// [`Metric::InsecureDev`].
+    pub insecure_dev: Gauge,
     /// [`Metric::SpoolBytes`].
     pub spool_bytes: Gauge,
     /// [`Metric::SpoolUnsyncedRows`].
@@ -285,11 +284,12 @@ impl NodeMetrics {
     /// The node's handles.
     pub fn new(telemetry: &Telemetry) -> Self {
         Self {
-            late_findings: telemetry.counter(Metric::LateFindings, &[]),
+            findings_lost: telemetry.gauge(Metric::FindingsLost, &[]),
             late_frames: telemetry.counter(Metric::LateFrames, &[]),
-            unplanned_findings: telemetry.counter(Metric::UnplannedFindings, &[]),
             skipped_bins: telemetry.counter(Metric::SkippedBins, &[]),
-            limited_incidents: telemetry.counter(Metric::LimitedIncidents, &[]),
+            incidents_limited: telemetry.gauge(Metric::IncidentsLimited, &[]),
+            debug_view_active: telemetry.gauge(Metric::DebugViewActive, &[]),
+            insecure_dev: telemetry.gauge(Metric::InsecureDev, &[]),
             spool_bytes: telemetry.gauge(Metric::SpoolBytes, &[]),
             spool_unsynced_rows: telemetry.gauge(Metric::SpoolUnsyncedRows, &[]),
             spool_dropped_rows: telemetry.counter(Metric::SpoolDroppedRows, &[]),
@@ -297,5 +297,34 @@ impl NodeMetrics {
             resident_bytes: telemetry.gauge(Metric::ProcessResidentBytes, &[]),
             cpu_seconds: telemetry.counter(Metric::ProcessCpuSeconds, &[]),
         }
+    }
+}
+
+/// What leaves and what is refused (rule PC-20 of the privacy contract).
+#[derive(Clone)]
+pub struct PrivacyMetrics {
+    telemetry: Arc<Telemetry>,
+}
+
+impl PrivacyMetrics {
+    /// The handles, none with a value yet: which cameras have a budget, and which rules there are, the release stage
+    /// says.
+    pub fn new(telemetry: &Arc<Telemetry>) -> Self {
+        Self { telemetry: Arc::clone(telemetry) }
+    }
+
+    /// [`Metric::PrivacyBudgetRemaining`] of that camera.
+    pub fn budget_remaining(&self, camera: &str) -> Gauge {
+        self.telemetry.gauge(Metric::PrivacyBudgetRemaining, &[camera])
+    }
+
+    /// [`Metric::PrivacyRefused`] by that rule, such as `PC-9`.
+    pub fn refused(&self, rule: &str) -> Counter {
+        self.telemetry.counter(Metric::PrivacyRefused, &[rule])
+    }
+
+    /// [`Metric::EgressBytes`] of that class of data: `agg`, `incident` or `health`.
+    pub fn egress_bytes(&self, class: &str) -> Counter {
+        self.telemetry.counter(Metric::EgressBytes, &[class])
     }
 }

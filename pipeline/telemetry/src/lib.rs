@@ -1,7 +1,7 @@
 //! What the node tells about itself: one enum of metrics, and handles that count them.
 //!
 //! The only user of `prometheus`. There is no global registry: [`Telemetry`] is made once by the runtime
-//! and its handles are passed in. Labels come from closed sets (camera, stage, reason, class, edge), never
+//! and its handles are passed in. Labels come from closed sets (camera, stage, reason, table, edge), never
 //! from a track, an address or free text. Handles are cheap to clone and safe to use from any thread.
 
 #![forbid(unsafe_code)]
@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
-pub use handles::{CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, Stage};
+pub use handles::{
+    CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, PrivacyMetrics, Stage,
+};
 pub use metric::{Kind, Metric};
 
 /// The media type of [`Telemetry::render`].

@@ -1,4 +1,9 @@
 //! The one list of what is measured.
+//!
+//! Rule PC-12 of the privacy contract: nothing here counts what the pictures show, neither objects nor what was found
+//! about them, since such a number would be exact where the released one has noise. What depends on the pictures at
+//! all is told as a flag ([`Metric::FindingsLost`], [`Metric::IncidentsLimited`]), as rows that have left anyway
+//! ([`Metric::ReleasedRows`]), or as a time in which it drowns ([`Metric::StageSeconds`]).
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,11 +68,9 @@ metrics! {
     FramesAnalysed = "kerbside_frames_analysed_total", Kind::Counter, ["camera"];
     /// Bytes of pixels that had to be converted or copied on the way into the node because the decoder gave neither NV12 nor I420.
     PixelsCopied = "kerbside_pixels_copied_bytes_total", Kind::Counter, ["camera"];
-    /// Detections at or above the camera's score, by class, over all frames: no count of objects.
-    Detections = "kerbside_detections_total", Kind::Counter, ["camera", "class"];
     /// Frames that a detector could not analyse.
     InferenceErrors = "kerbside_inference_errors_total", Kind::Counter, ["camera"];
-    /// Time that one frame spent in a stage.
+    /// Time that one frame spent in a stage; of stages whose work grows with what is in the picture in whole milliseconds.
     StageSeconds = "kerbside_stage_seconds", Kind::Histogram(WORK_SECONDS), ["camera", "stage"];
     /// Time from a frame's arrival at the node until its findings were handed to the release stage.
     CaptureToFindingSeconds = "kerbside_capture_to_finding_seconds", Kind::Histogram(LATENCY_SECONDS), ["camera"];
@@ -91,16 +94,24 @@ metrics! {
     CameraClockJumps = "kerbside_camera_clock_jumps_total", Kind::Counter, ["camera"];
     /// Rows that passed the release stage.
     ReleasedRows = "kerbside_released_rows_total", Kind::Counter, ["table"];
-    /// Findings that came after their bin was closed and were dropped.
-    LateFindings = "kerbside_late_findings_total", Kind::Counter, [];
+    /// 1 when, since the start, a finding came after its bin was closed or fitted no counter of the configuration, and was dropped.
+    FindingsLost = "kerbside_findings_lost", Kind::Gauge, [];
     /// Frames that came after their bin was closed, counted once for each length of bin; many mean that the clock was set back.
     LateFrames = "kerbside_late_frames_total", Kind::Counter, [];
-    /// Findings that fit no counter of the configuration.
-    UnplannedFindings = "kerbside_unplanned_findings_total", Kind::Counter, [];
     /// Empty bins that were left out after the clock was set ahead.
     SkippedBins = "kerbside_skipped_bins_total", Kind::Counter, [];
-    /// Words about situations that were more than a camera may release in a day.
-    LimitedIncidents = "kerbside_limited_incidents_total", Kind::Counter, [];
+    /// 1 when, since the start, a camera had more to say about situations than it may release in a day.
+    IncidentsLimited = "kerbside_incidents_limited", Kind::Gauge, [];
+    /// What is left of a passage's privacy budget for the bin that is open now, in units of epsilon; absent where a camera releases nothing with noise.
+    PrivacyBudgetRemaining = "kerbside_privacy_budget_remaining", Kind::Gauge, ["camera"];
+    /// Releases that a rule of the privacy contract has refused.
+    PrivacyRefused = "kerbside_privacy_refused_total", Kind::Counter, ["rule"];
+    /// Bytes of released rows that were handed to the spool, by class of data.
+    EgressBytes = "kerbside_egress_bytes_total", Kind::Counter, ["class"];
+    /// 1 while someone may look at pictures; always 0, since this version has no such view.
+    DebugViewActive = "kerbside_debug_view_active", Kind::Gauge, [];
+    /// 1 where the node runs for development on a system that may write its memory to a disk.
+    InsecureDev = "kerbside_insecure_dev", Kind::Gauge, [];
     /// Bytes in the spool.
     SpoolBytes = "kerbside_spool_bytes", Kind::Gauge, [];
     /// Rows in the spool that are not yet synced to the disk.

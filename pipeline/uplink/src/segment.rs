@@ -39,6 +39,8 @@ pub(crate) struct Active {
     pub(crate) path: PathBuf,
     pub(crate) len: u64,
     pub(crate) created: WallTime,
+    /// The end of the newest bin that has a row in it.
+    pub(crate) newest: WallTime,
     pub(crate) rows: u64,
     pub(crate) next_seq: u64,
     frames: u32,
@@ -80,6 +82,7 @@ impl Active {
             path,
             len: SEGMENT_HEADER as u64,
             created,
+            newest: created,
             rows: 0,
             next_seq,
             frames: 0,
@@ -108,6 +111,7 @@ impl Active {
             }
         }
         self.put(&pending.frame)?;
+        self.newest = self.newest.max(pending.at);
         self.rows += u64::from(pending.rows);
         self.next_seq = pending.next_seq();
         Ok(())

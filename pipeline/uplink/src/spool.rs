@@ -36,6 +36,9 @@ pub struct SpoolSettings {
     pub max_bytes: u64,
     /// How long a row may wait for its sync.
     pub sync_interval: Duration,
+    /// How long rows are kept (rule PC-19 of the privacy contract). A segment goes once its newest rows are older, so
+    /// that no row stays for more than a segment's time longer: ten minutes and the length of a bin.
+    pub keep: Duration,
 }
 
 /// What was found when the spool was opened.
@@ -43,6 +46,7 @@ pub struct SpoolSettings {
 pub struct Recovery {
     damages: Vec<(Table, Damage)>,
     new_epoch: Option<&'static str>,
+    expired_rows: u64,
 }
 
 impl Recovery {
@@ -54,6 +58,11 @@ impl Recovery {
     /// The same, by table.
     pub fn damages_of(&self, table: Table) -> impl Iterator<Item = &Damage> {
         self.damages.iter().filter(move |(of, _)| *of == table).map(|(_, damage)| damage)
+    }
+
+    /// Rows that were deleted because they were older than [`SpoolSettings::keep`].
+    pub fn expired_rows(&self) -> u64 {
+        self.expired_rows
     }
 
     /// Why a new epoch was begun, if it was.
@@ -142,7 +151,10 @@ impl Spool {
         let Ok(streams) = <[Stream; Table::ALL.len()]>::try_from(streams) else {
             unreachable!("one stream for each table")
         };
-        Ok((Self { settings, streams, trouble: None, now: None, _lock: lock }, recovery))
+        let mut spool = Self { settings, streams, trouble: None, now: None, _lock: lock };
+        // It may have been a long time.
+        recovery.expired_rows = spool.expire(now)?;
+        Ok((spool, recovery))
     }
 
     /// Where a table's row numbers continue.
@@ -151,19 +163,33 @@ impl Spool {
         StreamPosition { epoch: stream.epoch, next_seq: stream.next_seq }
     }
 
-    /// Takes a batch in. It reaches the kernel at once and the disk with the next sync.
+    /// Takes a batch in; gives back the bytes of its rows. It reaches the kernel at once and the disk with the next sync.
     ///
     /// Trouble with the disk is no error here: the rows stay in memory, up to some megabytes, and the
     /// next [`Spool::maybe_sync`] or [`Spool::sync`] says what is wrong and tries again. An error means
     /// that the batch was refused and is not kept.
-    pub fn append(&mut self, batch: &ReleasedBatch, now: Instant) -> Result<(), SpoolError> {
+    pub fn append(&mut self, batch: &ReleasedBatch, now: Instant) -> Result<u64, SpoolError> {
         self.now = Some(now);
         let place = index(batch.table());
-        self.streams[place].push(batch, now)?;
+        let bytes = self.streams[place].push(batch, now)?;
         if let Err(error) = self.make_room().and_then(|()| self.flush(place, now)) {
             self.trouble = Some(error);
         }
-        Ok(())
+        Ok(bytes)
+    }
+
+    /// Deletes what is older than [`SpoolSettings::keep`]; how many rows that were. Call it now and then: what is
+    /// still being written is sealed by its age and goes later. They are among the rows of
+    /// [`SpoolStatus::dropped_rows`].
+    ///
+    /// The clock alone decides: one that is set ahead deletes what it makes too old.
+    pub fn expire(&mut self, now: WallTime) -> Result<u64, SpoolError> {
+        let limit = now - self.settings.keep;
+        let mut rows = 0;
+        for stream in &mut self.streams {
+            rows += stream.expire(limit, now, rows_in)?;
+        }
+        Ok(rows)
     }
 
     /// Syncs what has waited long enough and seals segments that are old enough. Call it a few times
@@ -378,10 +404,13 @@ fn position(found: &Found, table: Table, epoch: u32, first_seq: u64) -> Option<S
 
 fn closed(path: PathBuf) -> io::Result<Closed> {
     let file = File::open(&path)?;
-    let bytes = file.metadata()?.len();
+    let metadata = file.metadata()?;
+    let bytes = metadata.len();
     let (_, header): (_, Result<_, BadHeader>) = Scanner::new(file)?;
     let created = header.ok().map(|header| WallTime::from_unix_millis(header.created_millis));
-    Ok(Closed { path, bytes, created })
+    // Nothing was written into it after its newest rows. The header knows of the oldest alone.
+    let newest = metadata.modified().ok().map(WallTime::from).max(created);
+    Ok(Closed { path, bytes, created, newest })
 }
 
 /// Removes a segment without rows of an epoch that ends.

@@ -36,6 +36,8 @@ pub(crate) struct Closed {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) created: Option<WallTime>,
+    /// When its newest rows were, about.
+    pub(crate) newest: Option<WallTime>,
 }
 
 /// One table's segments.
@@ -96,8 +98,8 @@ impl Stream {
     }
 
     /// Takes a batch in. It is safe only after a sync. What cannot be written now stays in memory and
-    /// is tried again with the next sync.
-    pub(crate) fn push(&mut self, batch: &ReleasedBatch, now: Instant) -> Result<(), SpoolError> {
+    /// is tried again with the next sync. Gives back the bytes of its frame.
+    pub(crate) fn push(&mut self, batch: &ReleasedBatch, now: Instant) -> Result<u64, SpoolError> {
         if batch.epoch() != self.epoch || batch.first_seq() < self.next_seq {
             return Err(SpoolError::Position {
                 table: self.table,
@@ -108,6 +110,7 @@ impl Stream {
             });
         }
         let pending = self.encode(batch)?;
+        let bytes = pending.frame.len() as u64;
         self.next_seq = pending.next_seq();
         self.waiting_since.get_or_insert(now);
         self.pending.push_back(pending);
@@ -115,7 +118,7 @@ impl Stream {
             let lost = self.pending.pop_front().map_or(0, |pending| u64::from(pending.rows));
             self.dropped_rows += lost;
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn encode(&mut self, batch: &ReleasedBatch) -> Result<Pending, SpoolError> {
@@ -272,8 +275,8 @@ impl Stream {
 
     fn retire(&mut self) {
         if let Some(active) = self.active.take() {
-            let Active { path, len: bytes, created, .. } = active;
-            self.closed.push_back(Closed { path, bytes, created: Some(created) });
+            let Active { path, len: bytes, created, newest, .. } = active;
+            self.closed.push_back(Closed { path, bytes, created: Some(created), newest: Some(newest) });
         }
     }
 
@@ -281,7 +284,7 @@ impl Stream {
     fn give_up(&mut self) {
         self.written = 0;
         let Some(active) = self.active.take() else { return };
-        let Active { path, durable_len, durable_rows, created, .. } = active;
+        let Active { path, durable_len, durable_rows, created, newest, .. } = active;
         self.folder_changed = true;
         if durable_rows == 0 {
             // All its frames are still in memory and go into a new file. If this one cannot be removed,
@@ -293,7 +296,7 @@ impl Stream {
         // their numbers and take them once.
         let cut = fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(durable_len));
         let bytes = if cut.is_ok() { durable_len } else { fs::metadata(&path).map_or(durable_len, |m| m.len()) };
-        self.closed.push_back(Closed { path, bytes, created: Some(created) });
+        self.closed.push_back(Closed { path, bytes, created: Some(created), newest: Some(newest) });
     }
 
     /// Removes the oldest closed segment. `None` when the only segment left is the one that remembers
@@ -302,16 +305,59 @@ impl Stream {
         if self.closed.len() < if self.active.is_some() { 1 } else { 2 } {
             return None;
         }
-        let oldest = self.closed.pop_front()?;
-        if let Err(source) = fs::remove_file(&oldest.path)
+        self.drop_at(0)
+    }
+
+    /// Removes a closed segment that is not needed to know where the numbers continue.
+    fn drop_at(&mut self, place: usize) -> Option<Result<Closed, SpoolError>> {
+        let closed = self.closed.remove(place)?;
+        if let Err(source) = fs::remove_file(&closed.path)
             && source.kind() != std::io::ErrorKind::NotFound
         {
-            let path = oldest.path.clone();
-            self.closed.push_front(oldest);
+            let path = closed.path.clone();
+            self.closed.insert(place, closed);
             return Some(Err(SpoolError::Io { action: "removed", path, source }));
         }
         self.folder_changed = true;
-        Some(Ok(oldest))
+        Some(Ok(closed))
+    }
+
+    /// Removes every closed segment whose newest rows are of before `limit`, and gives up such rows that never got to
+    /// the disk. `rows_in` counts the rows of a segment before it goes.
+    pub(crate) fn expire(
+        &mut self,
+        limit: WallTime,
+        now: WallTime,
+        rows_in: impl Fn(&Path) -> u64,
+    ) -> Result<u64, SpoolError> {
+        let mut rows = 0;
+        while self.written == 0 && self.pending.front().is_some_and(|pending| pending.at < limit) {
+            rows += self.pending.pop_front().map_or(0, |pending| u64::from(pending.rows));
+        }
+        let mut place = 0;
+        while let Some(closed) = self.closed.get(place) {
+            if closed.newest.is_none_or(|newest| newest >= limit) {
+                place += 1;
+                continue;
+            }
+            if self.active.is_none() && place + 1 == self.closed.len() {
+                if !self.pending.is_empty() {
+                    // The rows that wait begin the next segment; until then this one says where numbers continue.
+                    break;
+                }
+                self.begin(now)?;
+            }
+            let of_segment = self.closed.get(place).map_or(0, |closed| rows_in(&closed.path));
+            if let Some(dropped) = self.drop_at(place) {
+                dropped?;
+                rows += of_segment;
+            }
+        }
+        self.dropped_rows += rows;
+        if rows > 0 {
+            self.sync_folder()?;
+        }
+        Ok(rows)
     }
 
     pub(crate) fn bytes(&self) -> u64 {

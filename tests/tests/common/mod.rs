@@ -180,7 +180,8 @@ impl Node {
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("node.log")).unwrap();
         Running(
             program("kerbside")
-                .args(["run", "--config"])
+                // A developer's machine may have swap.
+                .args(["run", "--insecure-dev", "--config"])
                 .arg(folder.join("site"))
                 .args(arguments)
                 .stdout(Stdio::null())

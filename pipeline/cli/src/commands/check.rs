@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kerbside_config::{Catalogue, ConfigError, Settings};
+use kerbside_config::{BYTES_PER_NUMBER, CameraSettings, Catalogue, ConfigError, Settings};
 use kerbside_models::ModelFolder;
 
 use crate::Outcome;
@@ -12,7 +12,8 @@ use crate::output::{complain, say};
 
 /// Checks a configuration and prints every problem as `file:line:col: key.path: what is wrong; what is allowed`.
 ///
-/// Touches no camera, loads no model and needs no network. Exit code 2 when there is a problem.
+/// Touches no camera, loads no model and needs no network. Exit code 2 when there is a problem. A note, marked as such,
+/// is none: it tells what may surprise, such as a number that a privacy profile does not release.
 #[derive(Args)]
 pub(crate) struct Check {
     /// The folder with node.yaml and cameras/*.yaml
@@ -25,19 +26,23 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
         let Some((_, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
-        let cameras = match settings.cameras.len() {
-            1 => "1 camera".to_owned(),
-            count => format!("{count} cameras"),
-        };
-        let mut text = format!("node {}: {}, no problems\n", settings.node.name, cameras);
+        let cameras = counted(settings.cameras.len(), "camera");
+        let mut text = format!("node {}: {cameras}, no problems\n", settings.node.name);
         for camera in &settings.cameras {
+            for note in &camera.notes {
+                complain(&note.to_string());
+            }
             let operators: Vec<&str> = camera.operators.iter().map(|named| named.name).collect();
+            let (name, numbers) = (&camera.name, camera.numbers_per_day());
             text.push_str(&format!(
-                "camera {}: {} at {} fps, {}\n",
-                camera.name,
+                "camera {name}: {} at {} fps, {}\n\
+                 camera {name}: profile {}, {}, at most {numbers} numbers ({} bytes) a day\n",
                 camera.detector.model,
                 camera.analyse_fps,
-                operators.join(", ")
+                operators.join(", "),
+                camera.privacy.profile.name(),
+                counted(camera.released_cells().count(), "counter"),
+                BYTES_PER_NUMBER * numbers,
             ));
         }
         say(&text)?;
@@ -71,12 +76,22 @@ pub(crate) fn load(config: &Path, models: &ModelsArgument) -> anyhow::Result<Opt
     Ok(sound.then_some((folder, settings)))
 }
 
+/// Logs what a camera's file allows and its writer may not expect.
+pub(crate) fn log_notes(camera: &CameraSettings) {
+    for note in &camera.notes {
+        tracing::info!(camera = %camera.name, "{note}");
+    }
+}
+
 /// Prints the problems of a configuration.
 pub(crate) fn report(error: &ConfigError) {
     let problems = error.problems();
     for problem in problems {
         complain(&problem.to_string());
     }
-    let count = problems.len();
-    complain(&format!("{count} {}", if count == 1 { "problem" } else { "problems" }));
+    complain(&counted(problems.len(), "problem"));
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

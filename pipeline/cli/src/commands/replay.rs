@@ -13,7 +13,7 @@ use kerbside_config::Catalogue;
 use kerbside_core::time::WallTime;
 use kerbside_runtime::{Progress, ReplayOptions, ReplayOutcome, TrackRow};
 
-use super::check::report;
+use super::check::{log_notes, report};
 use crate::models::{EngineArgument, ModelsArgument};
 use crate::output::{Refusal, complain};
 use crate::signals::StopRequest;
@@ -80,6 +80,10 @@ impl Replay {
                 return Ok(Outcome::Refused);
             }
         };
+        // In a demonstration nothing is kept back and nothing has noise.
+        if self.bin.is_none() {
+            log_notes(&camera);
+        }
         let info = kerbside_runtime::clip_info(&self.clip)?;
         if let Some(overlay) = &self.overlay {
             refuse_same(overlay, &[&self.clip])?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use kerbside_runtime::{Node, NodeOptions};
 
-use super::check::load;
+use super::check::{load, log_notes};
 use crate::models::{EngineArgument, ModelsArgument};
 use crate::signals::StopRequest;
-use crate::{Outcome, logging};
+use crate::{Outcome, hardening, logging};
 
 /// How often the main thread looks for a stop request.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -33,17 +33,27 @@ pub(crate) struct Run {
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "KERBSIDE_LOG")]
     log: String,
+    /// For development only: runs also where the system may write the node's memory, and with it pictures, to a disk
+    #[arg(long)]
+    insecure_dev: bool,
 }
 
 impl Run {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
+        let sealed = hardening::seal();
         logging::start(&self.log)?;
+        let is_insecure = hardening::check(&sealed, self.insecure_dev)?;
         let stop = StopRequest::listen()?;
         let Some((folder, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
+        // In a demonstration nothing is kept back and nothing has noise.
+        if self.bin.is_none() {
+            settings.cameras.iter().for_each(log_notes);
+        }
         let options = NodeOptions {
             software: format!("kerbside {}", env!("CARGO_PKG_VERSION")),
             demo_bin: self.bin,
             engine: self.engine.choice,
+            is_insecure,
         };
         let mut node = Node::start(settings, &folder, &options)?;
         while !stop.is_asked() && !node.has_failed() {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kerbside_config::{
-    Bins, CameraSettings, DetectSettings, FileSource, PrivacySettings, Profile, RtspSource, Settings, Source,
-    Transport, load, load_camera, models_folder,
+    CameraSettings, DetectSettings, FileSource, RtspSource, Settings, Source, Transport, load, load_camera,
+    models_folder,
 };
 use kerbside_core::detection::Class;
 use kerbside_core::error::{Classified, ErrorKind};
 use kerbside_core::geometry::{PointInImage, SiteId};
 use kerbside_core::ground::PointOnGround;
+use kerbside_core::privacy::{Privacy, Profile};
 
 use super::{completed, parse, with_catalogue};
 
@@ -82,25 +83,9 @@ fn a_camera_that_says_little_gets_the_strictest_defaults() {
     assert_eq!(camera.name, "plaza");
     assert_eq!(camera.detector.model, "nanodet-g", "the catalogue's first");
     assert!(!camera.classes.contains(&Class::Other));
-    let quarter = 15 * MINUTE;
-    let bins = Bins { person: quarter, bicycle: quarter, vehicle: quarter };
-    assert_eq!(camera.privacy, PrivacySettings { profile: Profile::Strict, bins });
+    assert_eq!(camera.privacy, Privacy::of(Profile::Strict));
     assert_eq!(rtsp(&camera).transport, Transport::Tcp);
     assert_eq!(camera.ground, None);
-}
-
-#[test]
-fn bins_follow_the_profile_and_the_class() {
-    let cases = [
-        ("profile: standard", [15, 15, 1]),
-        ("profile: standard, bins: {vehicle: 5m, person: 1h}", [60, 15, 5]),
-        ("bins: {person: 24h, bicycle: 1d, vehicle: 20m}", [1440, 1440, 20]),
-    ];
-    for (text, minutes) in cases {
-        let bins = parse(&format!("privacy: {{{text}}}")).unwrap().privacy.bins;
-        let found = [Class::Person, Class::Bicycle, Class::Other].map(|class| bins.of(class));
-        assert_eq!(found, minutes.map(|minutes| minutes * MINUTE), "{text}");
-    }
 }
 
 #[test]
@@ -120,7 +105,17 @@ fn the_nodes_defaults_hold_key_by_key() {
     assert_eq!((own.privacy.bins.person, own.privacy.bins.vehicle), (30 * MINUTE, 2 * MINUTE));
 
     let strict = camera_like(defaults, "privacy: {profile: strict}");
-    assert_eq!(strict.privacy.bins.vehicle, 15 * MINUTE, "a profile brings its own bins");
+    assert_eq!(strict.privacy, Privacy::of(Profile::Strict), "a profile brings its own values");
+
+    let defaults = "defaults: {privacy: {epsilon: {passage: 0.33, passages_per_day: 6}, bounds: {track_max: 60s}, \
+                    incidents: {max_per_day: 20}, display_k: 5}}";
+    let Privacy { epsilon, bounds, incidents, display_k, .. } =
+        camera_like(defaults, "privacy: {epsilon: {alert: 0.1}, bounds: {presence_max: 5s}}").privacy;
+    assert_eq!((epsilon.passage, epsilon.count, epsilon.passages_per_day, epsilon.alert), (330, 220, 6, 100));
+    assert_eq!((bounds.track_max, bounds.presence_max), (MINUTE, MINUTE / 12));
+    assert_eq!((incidents.max_per_day, display_k), (20, 5));
+    let lower = camera_like(defaults, "privacy: {epsilon: {passage: 0.11}}").privacy.epsilon;
+    assert_eq!((lower.count, lower.occupancy, lower.speed), (73, 18, 18), "in the node's proportions");
 }
 
 #[test]
@@ -166,7 +161,7 @@ fn sources_of_every_kind_are_accepted() {
 #[test]
 fn the_node_is_read_with_its_units_and_paths() {
     let text = "name: kerb-2\nmetrics: {address: '[::1]:9601'}\ndetect: {threads: 3, threads_per_frame: 2}\nmodels: weights\n\
-                spool: {folder: spool, max_bytes: 2GiB, sync_interval: 500ms}";
+                spool: {folder: spool, max_bytes: 2GiB, sync_interval: 500ms, keep: 7d}";
     let folder = site(text, &[("plaza", "")]);
     assert_eq!(models_folder(folder.path()), None, "it does not exist yet");
     fs::create_dir(folder.path().join("weights")).unwrap();
@@ -178,6 +173,36 @@ fn the_node_is_read_with_its_units_and_paths() {
     assert_eq!(node.models, Some(folder.path().join("weights")));
     assert_eq!(node.spool.folder, folder.path().join("spool"));
     assert_eq!((node.spool.max_bytes, node.spool.sync_interval), (2 << 30, Duration::from_millis(500)));
+    assert_eq!(node.spool.keep, Duration::from_secs(7 * 24 * 60 * 60));
+}
+
+#[test]
+fn the_ledger_lies_beside_the_spool_unless_it_is_told_where() {
+    let folder = |more: &str| {
+        let site = site(&format!("name: a\nspool: {{folder: /data/spool}}\n{more}"), &[("plaza", "")]);
+        read(site.path()).node.ledger_folder
+    };
+    assert_eq!(folder(""), Path::new("/data/ledger"));
+    assert_eq!(folder("ledger: {folder: /safe/privacy}"), Path::new("/safe/privacy"));
+}
+
+#[test]
+fn pc_10_a_cameras_budget_follows_its_source_and_nothing_else() {
+    let uid = |text: &str| camera_like("", text).source.uid();
+    let plain = uid("source: rtsp://10.0.4.21/stream2");
+    for same in [
+        "source: rtsp://10.0.4.21:554/stream2\ntransport: udp",
+        "source: RTSP://10.0.4.21/stream2\nanalyse_fps: 3\nclasses: [car]",
+        "source: rtsp://10.0.4.21/stream2\ngeometry: {lines: {crossing: {from: [0.2, 0.6], to: [0.9, 0.5]}}}",
+    ] {
+        assert_eq!(uid(same), plain, "{same}");
+    }
+    for other in ["rtsp://10.0.4.22/stream2", "rtsp://10.0.4.21:8554/stream2", "rtsp://10.0.4.21/stream1"] {
+        assert_ne!(uid(&format!("source: {other}")), plain, "{other}");
+    }
+    // It is in the ledger's file: another way to make it would free every budget.
+    let hex: String = plain.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "16ed005909c76dfaf8b9c8f4fdcefe57");
 }
 
 #[test]

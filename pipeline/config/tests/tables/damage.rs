@@ -10,7 +10,7 @@ use super::with_catalogue;
 proptest! {
     /// A damaged file never ends the program, and every problem lies within it.
     #[test]
-    fn any_damage_to_a_file_gives_problems_within_it(at in 0usize..3500, cut in 0usize..40, new in "[a-z0-9:,.{}\\[\\]\\-\"'#&*!| \t\n]{0,6}") {
+    fn any_damage_to_a_file_gives_problems_within_it(at in 0usize..5900, cut in 0usize..40, new in "[a-z0-9:,.{}\\[\\]\\-\"'#&*!| \t\n]{0,6}") {
         let whole = include_str!("../../../../deploy/config/examples/campus-path.yaml");
         let mut letters: Vec<char> = whole.chars().collect();
         let from = at.min(letters.len());

@@ -7,6 +7,8 @@ mod camera;
 mod damage;
 mod folder;
 mod operators;
+mod outflow;
+mod privacy;
 
 use std::path::Path;
 
@@ -41,6 +43,23 @@ fn with_catalogue<T>(check: impl FnOnce(&Catalogue<'_>) -> T) -> T {
 /// Reads a camera's file of which the other keys are in order.
 fn parse(text: &str) -> Result<CameraSettings, ConfigError> {
     with_catalogue(|catalogue| parse_camera("plaza", Path::new("plaza.yaml"), &completed(text), catalogue))
+}
+
+/// Holds each file to the lines of its report.
+#[allow(clippy::print_stdout, reason = "what a failed test shows")]
+fn refused(cases: &[(&str, &[&str])]) {
+    let mut wrong = 0;
+    for (text, expected) in cases {
+        let found = lines(&parse(text).expect_err(text));
+        if found != *expected {
+            println!("{text}");
+            for line in &found {
+                println!("            {line:?},");
+            }
+            wrong += 1;
+        }
+    }
+    assert_eq!(wrong, 0, "cases gave other lines than expected");
 }
 
 fn lines(error: &ConfigError) -> Vec<String> {

@@ -3,8 +3,9 @@
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Findings, Measure};
 use kerbside_core::geometry::SiteId;
+use kerbside_core::incident::{IncidentKind, IncidentUnit};
 use kerbside_core::observation::Observation;
-use kerbside_core::operator::{Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
+use kerbside_core::operator::{Alert, Configured, Operator, OperatorSpec, OptionDoc, Surroundings};
 use kerbside_core::time::MediaTime;
 use kerbside_core::tree::Reader;
 
@@ -32,6 +33,16 @@ pub(crate) const TABLE: [OperatorSpec; 2] = [
         configure: measure_occupancy,
     },
 ];
+
+/// One more, which feeds and watches whatever its entry says.
+pub(crate) const FREE: OperatorSpec = OperatorSpec {
+    name: "measure_freely",
+    summary: "Measures anything.",
+    manual: "",
+    options: &[],
+    example: "",
+    configure: measure_freely,
+};
 
 struct Idle;
 
@@ -65,6 +76,39 @@ fn measure_occupancy(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Opt
     }
     let (site, _) = zone?;
     configured(reader, surroundings, site, Measure::OccupancyTime, &[Direction::None])
+}
+
+/// `{feeds: [MEASURE, ...], watches: [MEASURE, ...], classes: [CLASS, ...], crowd: PEOPLE}`, at the picture; of all
+/// vehicles together where there are no classes.
+fn measure_freely(reader: &Reader<'_>, _: Surroundings<'_>) -> Option<Configured> {
+    let words = |key| -> Vec<&str> {
+        let items = reader.optional(key).and_then(|field| field.list()).unwrap_or_default();
+        items.iter().filter_map(|item| item.text()).collect()
+    };
+    let mut classes: Vec<Option<Class>> = words("classes").into_iter().map(Class::from_name).collect();
+    if classes.is_empty() {
+        classes.push(None);
+    }
+    let cells = |key| -> Vec<Cell> {
+        let names = words(key);
+        let measures = Measure::ALL.into_iter().filter(|measure| names.contains(&measure.name()));
+        let cells =
+            measures.flat_map(|it| classes.iter().map(move |class| Cell::new(SiteId::PICTURE, it, *class)));
+        cells.flat_map(Cell::histogram).collect()
+    };
+    let watches = cells("watches");
+    let people = reader.optional("crowd").and_then(|field| field.integer(1..=1000, "people"));
+    let alerts = people.map(|people| Alert {
+        site: SiteId::PICTURE,
+        kind: IncidentKind::CrowdDensity,
+        class: Class::Person,
+        from_milli: 1000 * people as u32,
+        until_milli: 800 * people as u32,
+        value: people as i32,
+        unit: IncidentUnit::Count,
+        share: 0,
+    });
+    Some(Configured { watches, ..Configured::counting(Idle, cells("feeds")).alerting(alerts) })
 }
 
 fn configured(

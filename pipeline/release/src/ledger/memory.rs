@@ -21,12 +21,15 @@ pub(super) struct Balance {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Accounts {
     pub(super) list: BTreeMap<(CameraUid, Account), Balance>,
+    /// Nothing that begins before this is granted, whatever the account.
+    pub(super) spent_before: WallTime,
 }
 
 impl Accounts {
     pub(super) fn would_grant(&self, debit: &Debit) -> bool {
         let Debit { camera, account, from, to, most } = *debit;
         from < to
+            && from >= self.spent_before
             && self
                 .list
                 .get(&(camera, account))
@@ -46,6 +49,18 @@ impl Accounts {
             *balance = Balance { from, to, times: 1 };
         }
         Verdict::Granted
+    }
+
+    /// Forgets accounts that say no more than [`Accounts::spent_before`] does, and where there are more than `most` the
+    /// ones that ended first, for which that moves forward instead. Nothing becomes free by it.
+    pub(super) fn fold(&mut self, most: usize) {
+        if self.list.len() > most {
+            let mut ends: Vec<WallTime> = self.list.values().map(|balance| balance.to).collect();
+            ends.sort_unstable();
+            self.spent_before = self.spent_before.max(ends[ends.len() - most - 1]);
+        }
+        let spent_before = self.spent_before;
+        self.list.retain(|_, balance| balance.to > spent_before);
     }
 }
 

@@ -3,19 +3,40 @@
 //! A budget belongs to a camera and a stretch of wall time, not to a line, a configuration or a process. Each stretch
 //! can be debited once; an account only moves forward, so neither a clock that is set back nor a new configuration buys
 //! anything. Who asks is told so before any noise is drawn, and a ledger that cannot be sure says no.
+//!
+//! [`FileLedger`] keeps accounts across restarts and is the one place of this crate that touches files; [`MemoryLedger`]
+//! is for a clip. Neither reads a clock or starts a thread.
 
+mod disk;
+mod error;
+mod file;
+mod lock;
 mod memory;
+mod state;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::fmt;
 
 use kerbside_core::detection::Class;
 use kerbside_core::time::WallTime;
 
+pub use error::LedgerError;
+pub use file::{Ahead, FileLedger};
 pub use memory::MemoryLedger;
+pub use state::{AccountReport, Distrust, LedgerContent, LedgerReport, LedgerState, inspect_ledger};
 
 /// Who a budget belongs to: a camera, by what it looks through and not by its name or its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CameraUid(pub [u8; 16]);
+
+impl fmt::Display for CameraUid {
+    /// In hexadecimal digits, as in the ledger's file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// One account of a camera. An object is of one class, so the accounts of classes do not add up for anyone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,4 +112,9 @@ pub trait Ledger: fmt::Debug + Send {
 
     /// Whether [`Ledger::debit`] would grant this now. It changes nothing.
     fn would_grant(&self, debit: &Debit) -> bool;
+
+    /// Why the ledger answers [`Verdict::Unavailable`] at present, for the log: which file, and what to do.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 mod cuts;
+mod private;
 mod situations;
 
 use std::time::Duration;
@@ -16,12 +17,14 @@ use kerbside_core::camera::CameraState;
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Measure};
 use kerbside_core::geometry::SiteId;
-use kerbside_core::incident::IncidentKind;
+use kerbside_core::incident::{IncidentKind, IncidentUnit};
 use kerbside_core::observation::TrackId;
+use kerbside_core::operator::Alert;
+use kerbside_core::privacy::{Bins, Privacy, Profile};
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_release::{
-    Bins, CameraPlan, ClockQuality, FrameReport, HealthSample, IncidentSeed, NodeIdentity, Positions, Release,
-    ReleaseCounts, ReleaseError, ReleasedBatch, StreamPosition, Table,
+    CameraPlan, CameraUid, ClockQuality, FrameReport, Guarantee, HealthSample, IncidentSeed, NodeIdentity,
+    Positions, Release, ReleaseCounts, ReleaseError, ReleasedBatch, StreamPosition, Table,
 };
 
 const LINE: SiteId = SiteId(0);
@@ -54,12 +57,16 @@ fn plan(name: &str) -> CameraPlan {
         cells,
         incidents: vec![(IncidentKind::WrongWay, LINE), (IncidentKind::TamperCovered, SiteId::PICTURE)],
         watched: vec![crossing_cell(Class::Car, Direction::Forward)],
-        bins: Bins {
-            person: Duration::from_millis(QUARTER),
-            bicycle: Duration::from_millis(QUARTER),
-            vehicle: Duration::from_millis(MINUTE),
-        },
+        alerts: Vec::new(),
+        uid: CameraUid(*b"a camera's place"),
+        privacy: Privacy::of(Profile::Standard),
     }
+}
+
+/// A thousand of a class in the zone are a crowd, down to eight hundred.
+fn crowd(class: Class, share: u32) -> Alert {
+    let (kind, unit) = (IncidentKind::CrowdDensity, IncidentUnit::Count);
+    Alert { site: ZONE, kind, class, from_milli: 1_000_000, until_milli: 800_000, value: 1000, unit, share }
 }
 
 fn identity() -> NodeIdentity {
@@ -76,7 +83,7 @@ const EVERYWHERE: Positions = Positions { agg: AT, health: AT, incident: AT };
 
 fn release(cameras: &[&str], start_millis: u64) -> Release {
     let plans = cameras.iter().map(|name| plan(name)).collect();
-    Release::new(identity(), plans, EVERYWHERE, wall(start_millis)).unwrap()
+    Release::new(identity(), plans, EVERYWHERE, wall(start_millis), Guarantee::Demonstration).unwrap()
 }
 
 fn wall(millis: u64) -> WallTime {
@@ -120,6 +127,7 @@ struct Row {
     coverage: f32,
     frames: u32,
     suppressed: bool,
+    noise_b: f32,
 }
 
 fn rows(batches: &[ReleasedBatch]) -> Vec<Row> {
@@ -156,6 +164,7 @@ fn batch_rows(batch: &RecordBatch) -> Vec<Row> {
             coverage: column("coverage").as_primitive::<Float32Type>().value(row),
             frames: column("n_frames").as_primitive::<UInt32Type>().value(row),
             suppressed: column("suppressed").as_boolean().value(row),
+            noise_b: column("noise_b").as_primitive::<Float32Type>().value(row),
         })
         .collect()
 }
@@ -185,7 +194,7 @@ fn every_cell_is_emitted_in_every_bin_also_for_silent_cameras() {
     assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), (100..116).collect::<Vec<_>>());
     assert_eq!(values(&rows, car[0]), [(0, 1), (0, 0), (60_000, 0), (60_000, 0)]);
     assert!(rows.iter().filter(|row| row.camera == "south").all(|row| row.coverage == 0.0 && row.frames == 0));
-    assert!(rows.iter().all(|row| row.release == "agg_exact" && row.clock == "synced"));
+    assert!(rows.iter().all(|row| row.release == "demo" && row.clock == "synced"));
     assert_eq!(release.counts(), ReleaseCounts::default());
 
     // The bin of a quarter of an hour comes with the minute that ends with it, sorted by camera and start.
@@ -201,8 +210,10 @@ fn every_cell_is_emitted_in_every_bin_also_for_silent_cameras() {
 #[test]
 fn bins_that_end_together_are_sorted_by_their_start() {
     let mut turned = plan("north");
-    turned.bins = Bins { person: turned.bins.vehicle, vehicle: turned.bins.person, ..turned.bins };
-    let mut release = Release::new(identity(), vec![turned], EVERYWHERE, wall(0)).unwrap();
+    let bins = turned.privacy.bins;
+    turned.privacy.bins = Bins { person: bins.vehicle, vehicle: bins.person, ..bins };
+    let mut release =
+        Release::new(identity(), vec![turned], EVERYWHERE, wall(0), Guarantee::Demonstration).unwrap();
     let mut out = Vec::new();
     release.advance(wall(QUARTER), &mut out).unwrap();
     let starts: Vec<i64> = batch_rows(out.last().unwrap().get()).iter().map(|row| row.t0).collect();
@@ -337,7 +348,7 @@ fn finish_emits_open_bins_with_their_end_and_what_they_cover() {
 
 #[test]
 fn a_demonstration_is_stamped_on_every_row() {
-    let mut release = release(&["north"], 0).for_demonstration();
+    let mut release = release(&["north"], 0);
     let mut out = Vec::new();
     release.advance(wall(MINUTE), &mut out).unwrap();
     assert!(rows(&out).iter().all(|row| row.release == "demo"));
@@ -397,7 +408,7 @@ fn what_was_not_measured_is_null_and_the_rows_follow_the_cameras() {
 }
 
 #[test]
-fn dictionaries_are_closed_and_shared_by_all_batches() {
+fn pc_3_dictionaries_are_closed_and_shared_by_all_batches() {
     let mut release = release(&["north", "south"], 0);
     let mut out = Vec::new();
     release.advance(wall(2 * MINUTE), &mut out).unwrap();
@@ -418,7 +429,9 @@ fn dictionaries_are_closed_and_shared_by_all_batches() {
 
 #[test]
 fn a_plan_that_cannot_be_released_is_refused() {
-    let new = |identity, plans| Release::new(identity, plans, EVERYWHERE, wall(0)).map(|_| ()).unwrap_err();
+    let new = |identity, plans| {
+        Release::new(identity, plans, EVERYWHERE, wall(0), Guarantee::Demonstration).map(|_| ()).unwrap_err()
+    };
     let named = |node: &str| NodeIdentity { node: node.to_owned(), ..identity() };
     assert!(matches!(new(named("Cabinet 7"), vec![]), ReleaseError::Name { what: "node", .. }));
     let mut odd = plan("north");
@@ -431,7 +444,7 @@ fn a_plan_that_cannot_be_released_is_refused() {
     assert!(matches!(new(identity(), vec![homeless]), ReleaseError::UnknownSite { site: 1, sites: 1, .. }));
     for length in [Duration::ZERO, Duration::from_micros(1500), Duration::MAX] {
         let mut endless = plan("north");
-        endless.bins.vehicle = length;
+        endless.privacy.bins.vehicle = length;
         assert!(matches!(new(identity(), vec![endless]), ReleaseError::BinLength { .. }), "{length:?}");
     }
 }
@@ -439,8 +452,14 @@ fn a_plan_that_cannot_be_released_is_refused() {
 #[test]
 fn running_out_of_numbers_is_an_error_and_not_a_repetition() {
     let end = StreamPosition { epoch: 1, next_seq: u64::MAX - 5 };
-    let mut release =
-        Release::new(identity(), vec![plan("north")], Positions { agg: end, ..EVERYWHERE }, wall(0)).unwrap();
+    let mut release = Release::new(
+        identity(),
+        vec![plan("north")],
+        Positions { agg: end, ..EVERYWHERE },
+        wall(0),
+        Guarantee::Demonstration,
+    )
+    .unwrap();
     let mut out = Vec::new();
     let result = release.advance(wall(2 * MINUTE), &mut out);
     assert!(matches!(result, Err(ReleaseError::SequenceExhausted(Table::Agg))));

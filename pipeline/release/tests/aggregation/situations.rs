@@ -6,11 +6,11 @@ use super::*;
 
 const SECOND: u64 = 1000;
 
-fn word(millis: u64, site: SiteId, class: Option<Class>, incident: Incident) -> Finding {
+pub(super) fn word(millis: u64, site: SiteId, class: Option<Class>, incident: Incident) -> Finding {
     Finding { at: MediaTime::from_millis(millis), site, class, track: None, kind: FindingKind::Incident(incident) }
 }
 
-fn wrong_way(phase: Phase, number: u32, value: i32) -> Incident {
+pub(super) fn wrong_way(phase: Phase, number: u32, value: i32) -> Incident {
     Incident {
         kind: IncidentKind::WrongWay,
         phase,
@@ -29,7 +29,7 @@ fn tamper(phase: Phase) -> Incident {
 }
 
 /// Kind, phase, site, class, the two times in milliseconds, value with unit, duration.
-fn words(batches: &[ReleasedBatch]) -> Vec<String> {
+pub(super) fn words(batches: &[ReleasedBatch]) -> Vec<String> {
     let incidents = batches.iter().filter(|batch| batch.table() == Table::Incident);
     incidents
         .flat_map(|batch| {
@@ -123,7 +123,7 @@ fn a_situation_is_told_coarsely_under_one_random_number() {
 }
 
 #[test]
-fn situations_of_people_have_coarser_times() {
+fn pc_6_situations_of_people_have_coarser_times() {
     let mut release = release(&["north"], 0);
     let mut out = Vec::new();
     let at = 37 * SECOND;
@@ -203,8 +203,15 @@ fn turns_have_words_of_their_own_and_levels_their_units() {
         vec![turn, Cell::new(ZONE, Measure::QueueLen, None), Cell::new(ZONE, Measure::QueueReach, None)];
     cells.extend(Cell::new(LINE, Measure::SpeedHist, Some(Class::Car)).directed(Direction::Forward).histogram());
     cells.push(Cell::new(ZONE, Measure::DensityLevel, Some(Class::Car)));
-    let mut release =
-        Release::new(identity(), vec![CameraPlan { cells, ..plan("north") }], EVERYWHERE, wall(0)).unwrap();
+    let mut release = Release::new(
+        identity(),
+        // Two square metres: a vehicle adds half of one to a square metre.
+        vec![CameraPlan { cells, alerts: vec![crowd(Class::Car, 500_000)], ..plan("north") }],
+        EVERYWHERE,
+        wall(0),
+        Guarantee::Demonstration,
+    )
+    .unwrap();
     let at = |site, class, kind| Finding { at: MediaTime::from_millis(6000), site, class, track: None, kind };
     let (car, peak) = (Some(Class::Car), |measure, amount| FindingKind::Peak { measure, amount });
     let speed = FindingKind::Counted { measure: Measure::SpeedHist, direction: Direction::Forward, bucket: 4 };

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod follow;
 mod model;
+mod retention;
 mod rows;
 mod spool;
 mod table_file;
@@ -104,7 +105,12 @@ impl Node {
 }
 
 fn settings(folder: &Path) -> SpoolSettings {
-    SpoolSettings { folder: folder.to_owned(), max_bytes: 64 << 20, sync_interval: Duration::from_secs(1) }
+    SpoolSettings {
+        folder: folder.to_owned(),
+        max_bytes: 64 << 20,
+        sync_interval: Duration::from_secs(1),
+        keep: Duration::from_secs(30 * 24 * 60 * 60),
+    }
 }
 
 fn open(folder: &Path) -> Spool {

@@ -50,7 +50,7 @@ pub(super) struct Tally {
     pub(super) bucket: u8,
     /// Time with at least one object.
     pub(super) occupied: Duration,
-    /// The level of the frame at `at`: objects, or what the measure says.
+    /// The level of the frame at `at`: objects, what the measure says, or for a level in millionths of its unit.
     pub(super) level: u32,
     /// The highest level.
     pub(super) highest: u32,
@@ -147,8 +147,9 @@ impl Board {
             FindingKind::Turn { toward } => Subject::Turns(toward),
             FindingKind::Counted { measure, .. } => Subject::Counted(measure),
             FindingKind::Peak { measure, .. } => Subject::Peak(measure),
+            // Where nobody knows the street's measures there is no level.
+            FindingKind::Level { share: 0, .. } | FindingKind::Incident(_) => return,
             FindingKind::Level { measure, .. } => Subject::Level(measure),
-            FindingKind::Incident(_) => return,
         };
         let key = TallyKey { site: finding.site, operator, subject, class: finding.class };
         let tally = self.tallies.entry(key).or_default();
@@ -166,7 +167,11 @@ impl Board {
                 tally.level = if first { 1 } else { tally.level + 1 };
             }
             FindingKind::Peak { amount, .. } => tally.level = amount,
-            FindingKind::Level { permille, .. } => tally.level = permille,
+            FindingKind::Level { share, .. } => {
+                // Each object has its own finding; together they are the level.
+                let first = tally.at != Some(at);
+                tally.level = if first { share } else { tally.level.saturating_add(share) };
+            }
             FindingKind::Incident(_) => {}
         }
         tally.highest = tally.highest.max(tally.level);
@@ -176,7 +181,7 @@ impl Board {
 
 /// Levels are told at every frame, also where there is nothing.
 fn is_something(kind: &FindingKind) -> bool {
-    !matches!(kind, FindingKind::Peak { amount: 0, .. } | FindingKind::Level { permille: 0, .. })
+    !matches!(kind, FindingKind::Peak { amount: 0, .. } | FindingKind::Level { share: 0, .. })
 }
 
 #[cfg(test)]
@@ -221,6 +226,21 @@ mod tests {
         take_in(&mut board, 200, &[presence]);
         let tally = board.tallies.values().next().unwrap();
         assert_eq!((tally.occupied, tally.level, tally.highest), (Duration::from_millis(200), 1, 2));
+    }
+
+    #[test]
+    fn the_shares_of_one_frame_are_one_level_and_no_share_is_none() {
+        let mut board = Board::default();
+        let lasted = Duration::from_millis(100);
+        let level = |share| FindingKind::Level { measure: Measure::DensityLevel, share, lasted };
+        take_in(&mut board, 100, &[level(0)]);
+        assert!(board.tallies.is_empty() && !board.is_firing(SiteId(0), at(100)));
+        take_in(&mut board, 200, &[level(250_000), level(250_000), level(250_000)]);
+        take_in(&mut board, 300, &[level(250_000)]);
+        let (key, tally) = board.tallies.iter().next().unwrap();
+        assert_eq!((tally.level, tally.highest), (250_000, 750_000));
+        let words = words::tally(&Geometry::default(), key, tally, at(300));
+        assert_eq!(words, "density_level car 0.25");
     }
 
     #[test]

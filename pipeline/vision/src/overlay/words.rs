@@ -60,7 +60,7 @@ pub(super) fn tally(geometry: &Geometry, key: &TallyKey, tally: &Tally, now: Med
             format!("{} {class} {}{last}", measure.name(), counts(tally))
         }
         Subject::Peak(measure) => format!("{} {class} {level}, highest {}", measure.name(), tally.highest),
-        Subject::Level(measure) => format!("{} {class} {:.2}", measure.name(), f64::from(level) / 1000.0),
+        Subject::Level(measure) => format!("{} {class} {:.2}", measure.name(), f64::from(level) / 1e6),
     }
 }
 
