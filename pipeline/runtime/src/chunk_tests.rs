@@ -43,7 +43,8 @@ fn analysis(chunk: Option<Duration>) -> Analysis {
     fs::write(folder.path().join("clip.mp4"), "").unwrap();
     fs::write(folder.path().join("cameras/clip.mp4"), "").unwrap();
     fs::write(folder.path().join("cameras/a.yaml"), CAMERA).unwrap();
-    let catalogue = Catalogue { operators: kerbside_operators::TABLE, models: &["nanodet-g"] };
+    let models = ["nanodet-g".to_owned()];
+    let catalogue = Catalogue { operators: kerbside_operators::TABLE, models: &models };
     let mut settings = kerbside_config::load(folder.path(), &catalogue).unwrap_or_else(|error| {
         panic!("{:#?}", error.problems().iter().map(ToString::to_string).collect::<Vec<_>>())
     });
