@@ -89,8 +89,9 @@ impl Outcome {
             let text = value.get(key).and_then(Value::as_str).ok_or_else(|| format!("'{key}' is no text"))?;
             Ok::<_, String>(text.to_owned())
         };
-        let truth =
-            |key: &str| value.get(key).and_then(Value::as_bool).ok_or_else(|| format!("'{key}' is not true or false"));
+        let truth = |key: &str| {
+            value.get(key).and_then(Value::as_bool).ok_or_else(|| format!("'{key}' is not true or false"))
+        };
         Ok(Self {
             attack: text("attack")?,
             is_control: truth("control")?,

@@ -14,8 +14,8 @@ use kerbside_uplink::{Item, Reader, Spool, SpoolSettings};
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
 use crate::stage::{
-    AggRow, QUARTER_SECS, SharedLedger, agg_rows, crossing_cell, from_zero, fresh, guarded_by, is_noised, plan, release,
-    wall,
+    AggRow, QUARTER_SECS, SharedLedger, agg_rows, crossing_cell, fresh, from_zero, guarded_by, is_noised, plan,
+    release, wall,
 };
 use crate::street::{Pace, Passage, play};
 
@@ -41,7 +41,10 @@ pub fn attack(size: Size) -> Vec<Outcome> {
 }
 
 /// One bin with [`PEOPLE`] people.
-fn bin(guarantee: Guarantee, again: impl FnOnce(&mut kerbside_release::Release)) -> Result<Vec<ReleasedBatch>, Box<dyn Error>> {
+fn bin(
+    guarantee: Guarantee,
+    again: impl FnOnce(&mut kerbside_release::Release),
+) -> Result<Vec<ReleasedBatch>, Box<dyn Error>> {
     let cells: Vec<Cell> = vec![crossing_cell(Class::Person, Direction::Forward)];
     let plans = vec![plan(0, cells, Privacy::of(Profile::Strict))];
     let mut stage = release(plans, START_SECS, guarantee)?;

@@ -16,8 +16,8 @@ use kerbside_release::{CameraPlan, Guarantee, ReleaseError, ReleasedBatch, Table
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
 use crate::stage::{
-    DAY_SECS, QUARTER_SECS, SECOND, SharedLedger, agg_rows, crossing_cell, finding, frame, fresh, guarded_by, is_noised,
-    plan, release, values, wall,
+    DAY_SECS, QUARTER_SECS, SECOND, SharedLedger, agg_rows, crossing_cell, finding, frame, fresh, guarded_by,
+    is_noised, plan, release, values, wall,
 };
 use crate::street::{Pace, Traffic, arrivals, play};
 

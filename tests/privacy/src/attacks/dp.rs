@@ -128,7 +128,9 @@ fn measured(with: &World, without: &World) -> f64 {
     for ratio in sorted.into_iter().step_by(step) {
         events.extend([Event::AtLeast(ratio), Event::Below(ratio)]);
     }
-    events.extend(with.singles[0].keys().chain(without.singles[0].keys()).map(|(cell, value)| Event::Is(*cell, *value)));
+    events.extend(
+        with.singles[0].keys().chain(without.singles[0].keys()).map(|(cell, value)| Event::Is(*cell, *value)),
+    );
     let mut best = (0.0, None);
     for event in events {
         for (likely, unlikely, turned) in [(with, without, false), (without, with, true)] {
@@ -196,7 +198,8 @@ impl Game {
                         let batch = draw[stretch + bin].get();
                         let rows = camera * width..(camera + 1) * width;
                         let (values, scales) = (&values(batch)[rows.clone()], &scales(batch)[rows]);
-                        for (place, ((value, scale), touched)) in values.iter().zip(scales).zip(&self.cells).enumerate()
+                        for (place, ((value, scale), touched)) in
+                            values.iter().zip(scales).zip(&self.cells).enumerate()
                         {
                             let (value_of, by) = (f64::from(*value), touched.by[bin]);
                             if by != 0.0 {
