@@ -63,8 +63,8 @@ const LEAST_SPEEDS: f64 = 5.0;
 /// The same where there is noise on the histogram, in times of the noise's scale: its buckets are up to 60 km/h from the
 /// mean, so that of fewer the noise alone moves the mean by more than 5 km/h or so.
 const LEAST_SPEEDS_IN_NOISE: f64 = 40.0;
-/// Where there is noise on a number, which is seen from numbers below zero, it must be this many times as improbable, in
-/// powers of ten: by its long tails noise is told more often than what happens on a street.
+/// Where there is noise on a number, which is seen from numbers below zero, this many times as many powers of ten of
+/// improbability are needed: noise has longer tails than what happens on a street.
 const IN_NOISE: f64 = 1.15;
 /// A count that deviates by less is not told, however rare it is: one vehicle more in an empty street is improbable,
 /// and would mark a single passage.
@@ -92,8 +92,9 @@ struct Series {
     step: Step,
     /// The incident that lasts, with its number, its beginning, and when it was last unusual.
     open: Option<(u32, MediaTime, WallTime)>,
-    /// Whether a number was below zero since the start, as only noise makes it.
-    noisy: bool,
+    /// How far below zero numbers were since the start, as only noise makes them, and how many of them.
+    below: f64,
+    times_below: f64,
 }
 
 /// Where and how what is found is told.
@@ -116,9 +117,6 @@ struct Step {
     weight: f64,
     covered_secs: f64,
     secs: f64,
-    /// How far below zero buckets were, and how many of them.
-    below: f64,
-    buckets_below: f64,
 }
 
 struct DetectUnusualFlow {
@@ -176,7 +174,8 @@ fn configure(reader: &Reader<'_>, surroundings: Surroundings<'_>) -> Option<Conf
                 baseline,
                 step: Step::default(),
                 open: None,
-                noisy: false,
+                below: 0.0,
+                times_below: 0.0,
             });
         }
     }
@@ -331,8 +330,10 @@ impl Series {
     fn join(&mut self, bin: &ClosedBin) {
         let secs = bin.to.since(bin.from).as_secs_f64();
         let value = f64::from(bin.value);
-        self.noisy |= bin.value < 0;
-        let Step { sum, weight, covered_secs, secs: of_step, below, buckets_below, .. } = &mut self.step;
+        if value < 0.0 {
+            (self.below, self.times_below) = (self.below - value, self.times_below + 1.0);
+        }
+        let Step { sum, weight, covered_secs, secs: of_step, .. } = &mut self.step;
         match self.measure {
             // The mean over what was seen, so that a bin that was seen in part counts in part.
             Measure::PresenceMean => {
@@ -344,9 +345,6 @@ impl Series {
             Measure::SpeedHist => {
                 *sum += value * middle(Measure::SpeedHist, bin.cell.bucket);
                 *weight += value;
-                if value < 0.0 {
-                    (*below, *buckets_below) = (*below - value, *buckets_below + 1.0);
-                }
             }
             _ => *sum += value,
         }
@@ -361,10 +359,10 @@ impl Series {
     fn judge(&mut self, end: WallTime, every: Duration, told: &mut Told<'_>) {
         let Told { site, threshold, incidents, findings } = told;
         let site = *site;
-        let step = std::mem::take(&mut self.step);
-        let Step { at, sum, weight, covered_secs, secs, .. } = step;
-        // Half of the noise is below zero, on average by its scale.
-        let least_speeds = LEAST_SPEEDS.max(LEAST_SPEEDS_IN_NOISE * step.below / step.buckets_below.max(1.0));
+        let Step { at, sum, weight, covered_secs, secs, .. } = std::mem::take(&mut self.step);
+        // What is below zero lies as far below it, on average, as the scale of the noise.
+        let noise = self.below / self.times_below.max(1.0);
+        let least_speeds = LEAST_SPEEDS.max(LEAST_SPEEDS_IN_NOISE * noise);
         let coverage = covered_secs / secs.max(every.as_secs_f64());
         let value = match self.measure {
             Measure::PresenceMean => sum / weight.max(1.0),
@@ -391,7 +389,7 @@ impl Series {
         if permille > 0 {
             findings.push(finding(FindingKind::Peak { measure: Measure::FlowScore, amount: permille }));
         }
-        let threshold = if self.noisy { 1.0 - (1.0 - *threshold).powf(IN_NOISE) } else { *threshold };
+        let threshold = if self.times_below > 0.0 { 1.0 - (1.0 - *threshold).powf(IN_NOISE) } else { *threshold };
         if verdict.score < threshold {
             return self.calm(site, end, findings);
         }

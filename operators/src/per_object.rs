@@ -6,6 +6,8 @@
 //!
 //! # Limits
 //! In a dense crowd someone who appears may take over from a neighbour who has just been lost.
+//! Findings name the track of the moment. What was counted once is remembered with the object, so that a new track does
+//! not count it again; what the release stage allows to one track begins anew with it (see `behaviour/splits.rs`).
 //! Memory is bounded by the tracks of the time that objects are kept; once grown it is reused.
 
 use std::time::Duration;

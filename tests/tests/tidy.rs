@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "kerbside-core",
             "kerbside-models",
             "kerbside-operators",
+            "kerbside-release",
             "kerbside-runtime",
             "kerbside-uplink",
         ],

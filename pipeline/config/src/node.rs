@@ -21,6 +21,8 @@ const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const SPOOL_KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Beside the spool.
 const LEARNED_FOLDER: &str = "learned";
+/// Beside the spool.
+const LEDGER_FOLDER: &str = "ledger";
 const MAX_THREADS: u64 = 256;
 const THREADS_PER_FRAME: usize = 1;
 const MAX_THREADS_PER_FRAME: u64 = 64;
@@ -48,6 +50,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
             folder
         })
         .unwrap_or_else(|| spool.folder.with_file_name(LEARNED_FOLDER));
+    let ledger_folder = ledger_folder(reader, file, &spool.folder, &learned_folder);
     let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
     let detect = detect(reader.optional("detect").as_ref(), parallelism);
     let models = reader.optional("models").and_then(|field| folder(&field, file));
@@ -58,7 +61,15 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
     }
     refuse_labels(reader);
     reader.finish();
-    let settings = name.map(|name| NodeSettings { name, metrics_address, spool, learned_folder, detect, models });
+    let settings = name.map(|name| NodeSettings {
+        name,
+        metrics_address,
+        spool,
+        learned_folder,
+        ledger_folder,
+        detect,
+        models,
+    });
     (settings, defaults)
 }
 
@@ -119,6 +130,29 @@ fn spool(field: Option<&Field<'_>>, file: &Path) -> SpoolSettings {
     }
     map.finish();
     settings
+}
+
+/// The ledger's folder. What shows that the ledger was deleted lies in the spool's, so that neither may go with the
+/// other; the spool and what was learned may be deleted, the ledger may not.
+fn ledger_folder(reader: &Reader<'_>, file: &Path, spool: &Path, learned: &Path) -> PathBuf {
+    let map = reader.optional("ledger").and_then(|field| field.map());
+    let named = map.as_ref().and_then(|map| map.optional("folder"));
+    if let Some(map) = &map {
+        map.finish();
+    }
+    let folder = named.as_ref().and_then(|field| path(field, file));
+    let folder = folder.unwrap_or_else(|| spool.with_file_name(LEDGER_FOLDER));
+    for (other, whose) in [(spool, "the spool's folder"), (learned, "the folder of what was learned")] {
+        if folder.starts_with(other) || other.starts_with(&folder) {
+            let what = format!("{} and {whose}, {}, are not apart", folder.display(), other.display());
+            let allowed = "a folder for the privacy ledger alone is expected as ledger.folder";
+            match &named {
+                Some(field) => field.problem(what, allowed),
+                None => reader.problem(what, allowed),
+            }
+        }
+    }
+    folder
 }
 
 fn path(field: &Field<'_>, file: &Path) -> Option<PathBuf> {

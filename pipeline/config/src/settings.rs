@@ -43,6 +43,9 @@ pub struct NodeSettings {
     /// `learned.folder`: what operators have learned of their streets, kept for the next start; beside the
     /// spool by default. It need not exist yet.
     pub learned_folder: PathBuf,
+    /// `ledger.folder`: the privacy ledger, which keeps what has been released with noise; beside the spool by
+    /// default. It need not exist yet, and lies apart from the spool's folder and from what was learned.
+    pub ledger_folder: PathBuf,
     /// `detect`: how many threads look for objects.
     pub detect: DetectSettings,
     /// `models`: the folder with the detectors; where the program looks by itself if `None`.

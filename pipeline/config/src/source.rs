@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kerbside_core::diagnostics::Position;
 use kerbside_core::tree::{Field, Kind, Reader};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::files;
@@ -73,6 +74,15 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, files: Files) -> Option<Loc
         }
     };
     Some(Located { identity: identity(&source), source, at: field.position() })
+}
+
+impl Source {
+    /// What a camera's privacy budget belongs to: the first 16 bytes of a SHA-256 over where its pictures come from.
+    /// It does not depend on the camera's name, its credentials or anything that is analysed.
+    pub fn uid(&self) -> [u8; 16] {
+        let hash = Sha256::new().chain_update("kerbside camera ").chain_update(identity(self)).finalize();
+        std::array::from_fn(|place| hash[place])
+    }
 }
 
 enum Address {

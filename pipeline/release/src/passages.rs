@@ -4,17 +4,18 @@
 //! so much time of presence, and nothing at all once it has been visible for long: what is released is about passers-by,
 //! and who stays longer is not counted again. Tracks are known here by pseudonyms whose keys are forgotten.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use kerbside_core::finding::Measure;
 use kerbside_core::privacy::Bounds;
 use kerbside_core::time::MediaTime;
 
+use zeroize::Zeroize as _;
+
 use crate::pseudonym::Pseudonym;
 
-/// What a track is remembered for after it was seen last: findings about it may come a little later.
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// For how long a track is remembered after it was seen last: a stay that has ended is told up to five minutes later.
+const REMEMBERED: Duration = Duration::from_secs(6 * 60);
 
 /// One track's contributions.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +33,9 @@ struct Passage {
 #[derive(Debug)]
 pub(crate) struct Passages {
     bounds: Bounds,
-    list: HashMap<Pseudonym, Passage>,
+    list: Book,
     /// Those under the pseudonyms of the epoch before.
-    before: HashMap<Pseudonym, Passage>,
+    before: Book,
     swept_at: MediaTime,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Names {
 
 impl Passages {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, list: HashMap::new(), before: HashMap::new(), swept_at: MediaTime::ZERO }
+        Self { bounds, list: Book::default(), before: Book::default(), swept_at: MediaTime::ZERO }
     }
 
     /// A new epoch has begun: every pseudonym is another one from now on.
@@ -57,19 +58,19 @@ impl Passages {
 
     /// The epoch before is over for good.
     pub(crate) fn forget_before(&mut self) {
-        self.before.clear();
+        self.before = Book::default();
     }
 
     /// A track is visible at this moment; whether it was not known before.
     pub(crate) fn see(&mut self, names: Names, at: MediaTime) -> bool {
-        let is_new = !self.list.contains_key(&names.now)
-            && !names.before.is_some_and(|before| self.before.contains_key(&before));
+        let is_new = self.list.place(names.now).is_none()
+            && names.before.and_then(|before| self.before.place(before)).is_none();
         self.passage(names, at);
         if at.since(self.swept_at) >= REMEMBERED {
             self.swept_at = at;
             let is_near = |passage: &Passage| at.since(passage.seen) < REMEMBERED;
-            self.list.retain(|_, passage| is_near(passage));
-            self.before.retain(|_, passage| is_near(passage));
+            self.list.retain(is_near);
+            self.before.retain(is_near);
         }
         is_new
     }
@@ -123,12 +124,71 @@ impl Passages {
     fn passage(&mut self, names: Names, at: MediaTime) -> &mut Passage {
         let Self { list, before, .. } = self;
         let new = Passage { since: at, seen: at, counts: 0, buckets: 0, presence: [0; 3] };
-        let passage = list
-            .entry(names.now)
-            .or_insert_with(|| names.before.and_then(|name| before.remove(&name)).unwrap_or(new));
+        let place = list.place(names.now).unwrap_or_else(|| {
+            let carried = names.before.and_then(|name| before.remove(name));
+            list.push(names.now, carried.unwrap_or(new))
+        });
+        let passage = &mut list.lines[place].1;
         passage.seen = passage.seen.max(at);
         // A finding may be about a moment before the first frame in which its track was confirmed.
         passage.since = passage.since.min(at);
         passage
+    }
+}
+
+/// Passages by pseudonym. A pseudonym that goes is erased from memory, also where the list moves to a larger place.
+#[derive(Debug, Default)]
+struct Book {
+    /// Nearly in the order of their beginnings, so that those in view are near the end.
+    lines: Vec<(Pseudonym, Passage)>,
+}
+
+impl Book {
+    fn place(&self, name: Pseudonym) -> Option<usize> {
+        self.lines.iter().rposition(|(of, _)| *of == name)
+    }
+
+    /// Adds a line; says where it is.
+    fn push(&mut self, name: Pseudonym, passage: Passage) -> usize {
+        if self.lines.len() == self.lines.capacity() {
+            let mut larger = Self { lines: Vec::with_capacity((2 * self.lines.len()).max(64)) };
+            larger.lines.extend_from_slice(&self.lines);
+            // What is replaced is erased when it is dropped.
+            *self = larger;
+        }
+        self.lines.push((name, passage));
+        self.lines.len() - 1
+    }
+
+    fn remove(&mut self, name: Pseudonym) -> Option<Passage> {
+        let place = self.place(name)?;
+        let passage = self.lines[place].1;
+        self.drop_line(place);
+        Some(passage)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Passage) -> bool) {
+        let mut place = 0;
+        while let Some((_, passage)) = self.lines.get(place) {
+            if keep(passage) {
+                place += 1;
+            } else {
+                self.drop_line(place);
+            }
+        }
+    }
+
+    /// The last line takes its place.
+    fn drop_line(&mut self, place: usize) {
+        let last = self.lines.len() - 1;
+        self.lines.swap(place, last);
+        self.lines[last].0.zeroize();
+        self.lines.truncate(last);
+    }
+}
+
+impl Drop for Book {
+    fn drop(&mut self) {
+        self.lines.iter_mut().for_each(|(name, _)| name.zeroize());
     }
 }

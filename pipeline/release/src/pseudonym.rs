@@ -31,7 +31,7 @@ use zeroize::{Zeroize, zeroize_stack};
 /// How long a key names new tracks.
 pub const EPOCH: Duration = Duration::from_secs(15 * 60);
 /// How long the key before it is kept, so that tracks which are still in view can be carried over.
-pub const GRACE: Duration = Duration::from_secs(60);
+pub const GRACE: Duration = Duration::from_secs(6 * 60);
 
 const KEY_BYTES: usize = 32;
 const PAGE_BYTES: usize = 4096;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kerbside_core::error::{Classified, ErrorKind};
 use kerbside_ingest::IngestError;
 use kerbside_models::ModelError;
-use kerbside_release::ReleaseError;
+use kerbside_release::{LedgerError, NoiseError, ReleaseError};
 use kerbside_uplink::SpoolError;
 use thiserror::Error;
 
@@ -53,6 +53,20 @@ pub enum RuntimeError {
     /// The operating system gave no random numbers.
     #[error("the system has no random numbers")]
     Random(#[source] getrandom::Error),
+    /// The privacy ledger cannot be used.
+    #[error("the privacy ledger cannot be used")]
+    Ledger(#[from] LedgerError),
+    /// There is no noise.
+    #[error("numbers with noise cannot be released")]
+    Noise(#[source] NoiseError),
+    /// A clip could not be read.
+    #[error("{} cannot be read", path.display())]
+    Clip {
+        /// The clip.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// An output file could not be written.
     #[error("{} cannot be written", path.display())]
     Output {
@@ -108,7 +122,9 @@ impl Classified for RuntimeError {
             Self::Inference { source, .. } => source.kind(),
             Self::Release(source) => source.kind(),
             Self::Spool(source) => source.kind(),
-            Self::Status { .. } => ErrorKind::Config,
+            Self::Ledger(source) => source.kind(),
+            Self::Noise(source) => source.kind(),
+            Self::Status { .. } | Self::Clip { .. } => ErrorKind::Config,
             Self::Random(_)
             | Self::Output { .. }
             | Self::Thread { .. }

@@ -20,6 +20,7 @@ mod analysis;
 mod chunk_tests;
 mod clock;
 mod error;
+mod guarantee;
 mod health;
 mod lane;
 mod learned;

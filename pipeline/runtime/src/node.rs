@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use kerbside_channel::{Sender, WhenFull, edge};
 use kerbside_config::{CameraSettings, Settings};
+use kerbside_core::privacy::{Bins, Privacy, Profile, worstcase};
 use kerbside_ingest::{CameraHandle, CameraStatus};
 use kerbside_models::{EngineChoice, Model, ModelFolder};
-use kerbside_release::{Bins, CameraPlan, IncidentSeed, NodeIdentity, Positions, Release, Table};
+use kerbside_release::{CameraPlan, CameraUid, IncidentSeed, NodeIdentity, Positions, Release, Table};
 use kerbside_telemetry::{CameraMetrics, NodeMetrics, PrivacyMetrics, Telemetry};
 use kerbside_uplink::{Spool, SpoolSettings};
 use kerbside_vision::SceneWatcher;
@@ -19,6 +20,7 @@ use tracing::{error, info, warn};
 use crate::analysis::{Analysis, AnalysisSettings};
 use crate::clock;
 use crate::error::{RuntimeError, spawn, with_causes};
+use crate::guarantee;
 use crate::health::CameraHealth;
 use crate::lane::{Lane, MAX_FRAME_AGE, Report};
 use crate::learned;
@@ -73,6 +75,8 @@ impl Node {
             sync_interval: node.spool.sync_interval,
             keep: node.spool.keep,
         };
+        let guarantee =
+            guarantee::of_node(&node.ledger_folder, &node.spool.folder, clock::now(), options.demo_bin.is_some())?;
         let (spool, recovery) = Spool::open(spool_settings, clock::now())?;
         for damage in recovery.damages() {
             warn!(%damage, "the spool was damaged; what could not be read was cut off");
@@ -105,7 +109,7 @@ impl Node {
             config_revision: revision,
             incident_seed: IncidentSeed(incident_seed),
         };
-        let mut release = Release::new(
+        let release = Release::new(
             identity,
             plans,
             Positions {
@@ -114,10 +118,8 @@ impl Node {
                 incident: spool.position(Table::Incident),
             },
             clock::now(),
+            guarantee,
         )?;
-        if options.demo_bin.is_some() {
-            release = release.for_demonstration();
-        }
 
         let metrics = NodeMetrics::new(&telemetry);
         // There is no such view (rule PC-17 of the privacy contract).
@@ -298,19 +300,20 @@ fn start_camera(
 
 /// The analysis of a camera, whose operators over bins have been taken out.
 pub(crate) fn analysis(camera: CameraSettings) -> Analysis {
+    let in_chunks = camera.privacy.profile == Profile::StrictWorstcase;
     Analysis::new(AnalysisSettings {
         camera: camera.name,
         min_score: camera.detector.min_score,
         classes: camera.classes,
         time_zone: camera.time_zone,
         operators: camera.operators,
-        chunk: None,
+        chunk: in_chunks.then_some(worstcase::CHUNK),
     })
 }
 
 /// What the release stage must know of a camera.
 pub(crate) fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Duration>) -> CameraPlan {
-    let bins = &camera.privacy.bins;
+    let privacy = camera.privacy;
     let configured = || camera.operators.iter().map(|named| &named.configured);
     CameraPlan {
         camera: camera.name.clone(),
@@ -319,11 +322,9 @@ pub(crate) fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Durati
         cells: configured().flat_map(|it| it.cells.iter().copied()).collect(),
         incidents: configured().flat_map(|it| it.incidents.iter().copied()).collect(),
         watched: configured().flat_map(|it| it.watches.iter().copied()).collect(),
-        bins: Bins {
-            person: demo_bin.unwrap_or(bins.person),
-            bicycle: demo_bin.unwrap_or(bins.bicycle),
-            vehicle: demo_bin.unwrap_or(bins.vehicle),
-        },
+        alerts: configured().flat_map(|it| it.alerts.iter().copied()).collect(),
+        uid: CameraUid(camera.source.uid()),
+        privacy: Privacy { bins: demo_bin.map_or(privacy.bins, Bins::all), ..privacy },
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kerbside_channel::{Empty, Receiver};
 use kerbside_core::time::WallTime;
-use kerbside_release::{FrameReport, Release, ReleasedBatch, Table};
+use kerbside_release::{FrameReport, HealthSample, Release, ReleasedBatch, Table};
 use kerbside_telemetry::{Counter, Metric, NodeMetrics, PrivacyMetrics, Telemetry};
 use kerbside_uplink::Spool;
 use tracing::{error, info, warn};
@@ -93,6 +93,9 @@ struct State {
     learned: VecDeque<Memory>,
     remembered_at: Instant,
     learned_quiet_until: Option<Instant>,
+    /// Bins that were held back and of which the log has told.
+    refused_bins: u64,
+    refusals_quiet_until: Option<Instant>,
 }
 
 impl Releasing {
@@ -109,6 +112,8 @@ impl Releasing {
             learned: VecDeque::new(),
             remembered_at: Instant::now(),
             learned_quiet_until: None,
+            refused_bins: 0,
+            refusals_quiet_until: None,
         };
         loop {
             let wait = state.next_tick.saturating_duration_since(Instant::now());
@@ -173,6 +178,7 @@ impl Releasing {
             return;
         }
         health.analysed(report.latency, report.seen.trusted);
+        self.release.follow(report.camera, &frame, report.tracks.iter().copied());
         self.release.observe(report.camera, &frame, &report.findings);
     }
 
@@ -208,6 +214,22 @@ impl Releasing {
         if counts.limited_incidents > 0 {
             self.metrics.incidents_limited.set(1.0);
         }
+        for (rule, refused) in counts.refused() {
+            self.privacy_metrics.refused(rule).follow(refused as f64);
+        }
+        for (camera, (name, _)) in self.cameras.iter().enumerate() {
+            if let Some(milli) = self.release.budget_left_milli(camera, now) {
+                self.privacy_metrics.budget_remaining(name).set(f64::from(milli) / 1000.0);
+            }
+        }
+        if counts.refused_bins > state.refused_bins && may_log(&mut state.refusals_quiet_until) {
+            warn!(
+                bins = counts.refused_bins - state.refused_bins,
+                "numbers with noise were held back: their bins have been released before, or the privacy ledger cannot \
+                 be trusted or written"
+            );
+            state.refused_bins = counts.refused_bins;
+        }
         if let Some(usage) = process::usage() {
             self.metrics.resident_bytes.set(usage.resident_bytes as f64);
             self.metrics.cpu_seconds.follow(usage.cpu_secs);
@@ -225,7 +247,17 @@ impl Releasing {
         }
         let host = Host::read(&self.spool_folder, &self.spool.status(), to);
         let now = Instant::now();
-        let samples: Vec<_> = self.cameras.iter_mut().map(|(_, health)| health.sample(span, now, &host)).collect();
+        let refused_total = Some(self.release.counts().refused().iter().map(|(_, refused)| refused).sum());
+        let samples: Vec<_> = self
+            .cameras
+            .iter_mut()
+            .enumerate()
+            .map(|(camera, (_, health))| HealthSample {
+                budget_left_milli: self.release.budget_left_milli(camera, to),
+                refused_total,
+                ..health.sample(span, now, &host)
+            })
+            .collect();
         self.release.health(state.health_from, to, clock::quality(to), &samples, &mut state.batches)?;
         state.health_from = to;
         match self.spool.expire(to) {

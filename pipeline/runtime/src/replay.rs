@@ -23,6 +23,7 @@ use kerbside_vision::SceneWatcher;
 
 use crate::analysis::LONGEST_STEP;
 use crate::error::{RuntimeError, spawn};
+use crate::guarantee;
 use crate::lane::{Lane, Report};
 use crate::node::{analysis, plan};
 use crate::onlookers::{Onlookers, SharedOnlookers};
@@ -135,11 +136,9 @@ impl Replay {
             incident_seed: SEED,
         };
         let plan = plan(&camera, model.id(), demo_bin);
-        let mut release = Release::new(identity, vec![plan], POSITIONS, first_frame_at)?;
+        let guarantee = guarantee::of_clip(&clip, first_frame_at, demo_bin.is_some())?;
+        let release = Release::new(identity, vec![plan], POSITIONS, first_frame_at, guarantee)?;
         let watchers = Watchers::new(vec![Watcher::take_from(&mut camera)]);
-        if demo_bin.is_some() {
-            release = release.for_demonstration();
-        }
 
         let threads = threads.max(1);
         let of_pool = PoolSettings { detectors: threads, threads_per_frame };
@@ -263,6 +262,7 @@ impl Releasing {
                 self.release.add_findings(0, &frame, &report.findings);
                 continue;
             }
+            self.release.follow(0, &frame, report.tracks.iter().copied());
             self.release.observe(0, &frame, &report.findings);
             self.now = report.wall;
             self.frames += 1;

@@ -33,8 +33,13 @@ fn main() {
         let from = wall(START_SECS + bin * QUARTER_SECS);
         let to = wall(START_SECS + (bin + 1) * QUARTER_SECS);
         let of = |camera: usize| {
-            [Account::Person, Account::Bicycle]
-                .map(|account| Debit { camera: uid(camera as u64), account, from, to, most: 1 })
+            [Account::Person, Account::Bicycle].map(|account| Debit {
+                camera: uid(camera as u64),
+                account,
+                from,
+                to,
+                most: 1,
+            })
         };
         let debits: Vec<Debit> = (0..CAMERAS).flat_map(of).collect();
         ledger.debit(&debits);

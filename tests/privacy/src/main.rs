@@ -139,6 +139,11 @@ fn table(files: &[PathBuf]) -> Result<bool, Trouble> {
         println!("not as it must be: {row}");
     }
     let (controls, real): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.is_control);
-    println!("{} rows, {} controls: {}", real.len(), controls.len(), if is_right { "all as they must be" } else { "FAILED" });
+    println!(
+        "{} rows, {} controls: {}",
+        real.len(),
+        controls.len(),
+        if is_right { "all as they must be" } else { "FAILED" }
+    );
     Ok(is_right)
 }

@@ -99,8 +99,9 @@ impl Outcome {
             Some(note) => format!("{} ({note})", text("figure")?),
             None => text("figure")?,
         };
-        let truth =
-            |key: &str| value.get(key).and_then(Value::as_bool).ok_or_else(|| format!("'{key}' is not true or false"));
+        let truth = |key: &str| {
+            value.get(key).and_then(Value::as_bool).ok_or_else(|| format!("'{key}' is not true or false"))
+        };
         Ok(Self {
             attack: text("attack")?,
             is_control: truth("control")?,
@@ -160,7 +161,8 @@ mod tests {
         assert_eq!(Outcome::from_json(&control.to_json()), Ok(control.clone()));
         assert!(row.is_right() && !control.is_right());
         assert!(Outcome::from_json("{\"attack\": 8}").is_err());
-        let line = r#"{"attack":"A5","tried":"x","figure":0.012,"limit":null,"pass":true,"control":false,"note":"y"}"#;
+        let line =
+            r#"{"attack":"A5","tried":"x","figure":0.012,"limit":null,"pass":true,"control":false,"note":"y"}"#;
         assert_eq!(Outcome::from_json(line), Ok(Outcome::real("A5", "x", "0.012 (y)", "none", true)));
         let named = |attack: &str| Outcome::real(attack, "", "", "", true);
         let mut rows = vec![named("A12"), named("B"), named("A2"), row];

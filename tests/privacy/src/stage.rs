@@ -15,8 +15,8 @@ use kerbside_core::observation::TrackId;
 use kerbside_core::privacy::Privacy;
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_release::{
-    CameraPlan, CameraUid, ClockQuality, Debit, FrameReport, Guarantee, IncidentSeed, Ledger, MemoryLedger, NodeIdentity,
-    Noise, Positions, Release, ReleaseError, ReleasedBatch, StreamPosition, Table, Verdict,
+    CameraPlan, CameraUid, ClockQuality, Debit, FrameReport, Guarantee, IncidentSeed, Ledger, MemoryLedger,
+    NodeIdentity, Noise, Positions, Release, ReleaseError, ReleasedBatch, StreamPosition, Table, Verdict,
 };
 use kerbside_uplink::{Spool, SpoolError, SpoolSettings};
 

@@ -4,6 +4,7 @@ pub(crate) mod backtest;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod events;
+pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod operators;
 pub(crate) mod replay;

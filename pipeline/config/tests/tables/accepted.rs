@@ -177,6 +177,35 @@ fn the_node_is_read_with_its_units_and_paths() {
 }
 
 #[test]
+fn the_ledger_lies_beside_the_spool_unless_it_is_told_where() {
+    let folder = |more: &str| {
+        let site = site(&format!("name: a\nspool: {{folder: /data/spool}}\n{more}"), &[("plaza", "")]);
+        read(site.path()).node.ledger_folder
+    };
+    assert_eq!(folder(""), Path::new("/data/ledger"));
+    assert_eq!(folder("ledger: {folder: /safe/privacy}"), Path::new("/safe/privacy"));
+}
+
+#[test]
+fn pc_10_a_cameras_budget_follows_its_source_and_nothing_else() {
+    let uid = |text: &str| camera_like("", text).source.uid();
+    let plain = uid("source: rtsp://10.0.4.21/stream2");
+    for same in [
+        "source: rtsp://10.0.4.21:554/stream2\ntransport: udp",
+        "source: RTSP://10.0.4.21/stream2\nanalyse_fps: 3\nclasses: [car]",
+        "source: rtsp://10.0.4.21/stream2\ngeometry: {lines: {crossing: {from: [0.2, 0.6], to: [0.9, 0.5]}}}",
+    ] {
+        assert_eq!(uid(same), plain, "{same}");
+    }
+    for other in ["rtsp://10.0.4.22/stream2", "rtsp://10.0.4.21:8554/stream2", "rtsp://10.0.4.21/stream1"] {
+        assert_ne!(uid(&format!("source: {other}")), plain, "{other}");
+    }
+    // It is in the ledger's file: another way to make it would free every budget.
+    let hex: String = plain.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "16ed005909c76dfaf8b9c8f4fdcefe57");
+}
+
+#[test]
 fn detectors_share_the_machine_where_their_number_is_not_written() {
     let parallelism = std::thread::available_parallelism().unwrap().get();
     let threads = |detect: &str| {

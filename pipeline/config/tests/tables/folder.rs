@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
         content: &[("node.yaml", "name: Kerb 1\ngateway: https://example.org"), PLAZA],
         expected: &[
             "DIR/node.yaml:1:7: name: 'Kerb 1' is not a name; a name has 1 to 32 lower-case letters, digits, '-' and '_' and begins with a letter",
-            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, learned, metrics, models, name, spool",
+            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, learned, ledger, metrics, models, name, spool",
         ],
     },
     Case {
@@ -132,7 +132,42 @@ const CASES: &[Case] = &[
             "DIR/node.yaml:3:11: spool.folder: the path is empty; the path of a folder is expected",
             "DIR/node.yaml:4:14: spool.max_bytes: '512MB' has the unknown unit 'MB'; a whole number with its unit (KiB, MiB, GiB, TiB) from 16MiB to 1TiB is expected, such as 512MiB",
             "DIR/node.yaml:5:18: spool.sync_interval: '1sec' has the unknown unit 'sec'; a time with its unit (ms, s, m, h, d) from 100ms to 1m is expected, such as 500ms or 15m",
-            "DIR/node.yaml:6:3: spool.max_size: unknown key; allowed are folder, max_bytes, sync_interval, keep",
+            "DIR/node.yaml:6:3: spool.max_size: unknown key; allowed are folder, keep, max_bytes, sync_interval",
+        ],
+    },
+    Case {
+        content: &[
+            ("node.yaml", "name: a\nspool: {folder: /data/spool}\nledger: {folder: /data/spool/ledger}"),
+            PLAZA,
+        ],
+        expected: &[
+            "DIR/node.yaml:3:18: ledger.folder: /data/spool/ledger and the spool's folder, /data/spool, are not apart; a folder for the privacy ledger alone is expected as ledger.folder",
+        ],
+    },
+    Case {
+        content: &[
+            (
+                "node.yaml",
+                "name: a\nspool: {folder: /data/a/spool}\nlearned: {folder: /data/b}\nledger: {folder: /data}",
+            ),
+            PLAZA,
+        ],
+        expected: &[
+            "DIR/node.yaml:4:18: ledger.folder: /data and the folder of what was learned, /data/b, are not apart; a folder for the privacy ledger alone is expected as ledger.folder",
+            "DIR/node.yaml:4:18: ledger.folder: /data and the spool's folder, /data/a/spool, are not apart; a folder for the privacy ledger alone is expected as ledger.folder",
+        ],
+    },
+    Case {
+        content: &[("node.yaml", "name: a\nspool: {folder: /data/ledger}"), PLAZA],
+        expected: &[
+            "DIR/node.yaml:1:1: /data/ledger and the spool's folder, /data/ledger, are not apart; a folder for the privacy ledger alone is expected as ledger.folder",
+        ],
+    },
+    Case {
+        content: &[("node.yaml", "name: a\nlearned: {folder: /data}\nledger: {folder: /data, keep: 1d}"), PLAZA],
+        expected: &[
+            "DIR/node.yaml:3:18: ledger.folder: /data and the folder of what was learned, /data, are not apart; a folder for the privacy ledger alone is expected as ledger.folder",
+            "DIR/node.yaml:3:25: ledger.keep: unknown key; only folder is allowed",
         ],
     },
     Case {
@@ -265,7 +300,7 @@ const CASES: &[Case] = &[
             "DIR/cameras/a.yaml:2:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/cameras/b.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/node.yaml:1:1: the key 'name' is missing; it is required",
-            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, learned, metrics, models, name, spool",
+            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, learned, ledger, metrics, models, name, spool",
         ],
     },
 ];

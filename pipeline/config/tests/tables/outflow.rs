@@ -30,6 +30,10 @@ fn pc_18_a_camera_with_more_numbers_a_day_than_the_cap_is_refused() {
     assert_eq!(camera.released_cells().count(), 67);
     assert_eq!(BYTES_PER_NUMBER * camera.numbers_per_day(), 385_920);
 
+    let kept_back = format!("{full}, {{feeds: [queue_len], classes: [person]}}");
+    let camera = measuring("privacy: {profile: standard}", &kept_back).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(camera.released_cells().count(), 67, "what does not leave needs no room");
+
     let over = format!("{full}, {{feeds: [stopped_count], classes: [bus]}}");
     let error = measuring("privacy: {profile: standard}", &over).unwrap_err();
     assert_eq!(

@@ -41,7 +41,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let replaced = write(&beside, bytes)
         .and_then(|()| steps::take(Step::Rename { from: &beside, to: path }, || fs::rename(&beside, path)))
-        .and_then(|()| steps::take(Step::SyncFolder { path: folder }, || File::open(folder)?.sync_all()));
+        .and_then(|()| steps::take(Step::SyncFolder { path: folder }, || steps::sync(&File::open(folder)?)));
     if replaced.is_err() {
         // On a full disk it would only be in the way.
         let _ = steps::take(Step::Remove { path: &beside }, || fs::remove_file(&beside));
@@ -67,7 +67,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let half = bytes.len() / 2;
     steps::take(Step::Write { path, bytes: &bytes[..half] }, || file.write_all(&bytes[..half]))?;
     steps::take(Step::Write { path, bytes: &bytes[half..] }, || file.write_all(&bytes[half..]))?;
-    steps::take(Step::Sync { path }, || file.sync_all())
+    steps::take(Step::Sync { path }, || steps::sync(&file))
 }
 
 /// One operation on the disk, such as a crash can come before or after.
@@ -84,7 +84,12 @@ pub(super) enum Step<'a> {
 
 #[cfg(not(test))]
 mod steps {
+    use std::fs::File;
     use std::io;
+
+    pub(super) fn sync(file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
 
     pub(super) fn take<T>(_: super::Step<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         act()
@@ -94,7 +99,8 @@ mod steps {
 /// A disk that remembers and fails on demand, for the test's own thread.
 #[cfg(test)]
 pub(super) mod steps {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
+    use std::fs::File;
     use std::io;
     use std::ops::Range;
     use std::path::PathBuf;
@@ -123,6 +129,16 @@ pub(super) mod steps {
 
     thread_local! {
         static PLAN: RefCell<Plan> = RefCell::default();
+        static IS_IMPATIENT: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Waits for no disk from now on: for tests with thousands of writes, none of which could see the difference.
+    pub(in super::super) fn wait_for_no_disk() {
+        IS_IMPATIENT.set(true);
+    }
+
+    pub(super) fn sync(file: &File) -> io::Result<()> {
+        if IS_IMPATIENT.get() { Ok(()) } else { file.sync_all() }
     }
 
     /// Lets the steps with these numbers fail, counted from now on. A crash is a disk on which everything fails from

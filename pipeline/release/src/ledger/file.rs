@@ -15,19 +15,17 @@
 //! No more does it see that two nodes with folders of their own look through the same camera.
 
 use std::path::Path;
-use std::time::Duration;
 
 use kerbside_core::time::WallTime;
 
 use super::error::LedgerError;
 use super::lock::Lock;
-use super::state::{Distrust, Found, LedgerState, Places, find};
+use super::state::{Distrust, Found, LedgerState, Places, content_of, find, next_midnight};
 use super::text::{Book, Witness};
 use super::{Debit, Ledger, Verdict, disk};
 
 /// More accounts than this are not kept one by one: 64 cameras have 256.
 const MOST_ACCOUNTS: usize = 1024;
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// What becomes of stretches that begin after the moment of a renewal: the clock was ahead when they were debited, or
 /// it is behind now.
@@ -82,9 +80,9 @@ impl FileLedger {
         let places = Places::new(folder, witness_folder);
         let lock = prepare(&places)?;
         let Found { state, book, witness } = find(&places);
-        let midnight = now.bin_start(DAY) + DAY;
+        let midnight = next_midnight(now);
         let old = book.unwrap_or_else(|| Book::new(now));
-        let is_ahead = old.accounts.ahead_of(now, midnight).is_some();
+        let is_ahead = content_of(&old).ahead_of(now).is_some();
         if !matches!(state, LedgerState::Refusing(_)) && !(is_ahead && ahead == Ahead::Forget) {
             return Err(LedgerError::NothingToRenew(places.ledger()));
         }
@@ -115,7 +113,7 @@ impl FileLedger {
     /// When the latest stretch ends that was debited before its time came: then the clock was ahead, or it is behind
     /// now, and until it has passed that moment less is released than could be.
     pub fn ahead_of(&self, now: WallTime) -> Option<WallTime> {
-        self.book.accounts.ahead_of(now, now.bin_start(DAY) + DAY)
+        content_of(&self.book).ahead_of(now)
     }
 
     /// Writes the book.

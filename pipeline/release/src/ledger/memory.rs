@@ -51,13 +51,6 @@ impl Accounts {
         Verdict::Granted
     }
 
-    /// The latest end of a stretch that begins after `now`; also [`Accounts::spent_before`] where that lies beyond
-    /// `midnight`, which is as far as a renewal now would set it.
-    pub(super) fn ahead_of(&self, now: WallTime, midnight: WallTime) -> Option<WallTime> {
-        let early = self.list.values().filter(|balance| balance.from > now).map(|balance| balance.to);
-        early.chain(Some(self.spent_before).filter(|spent_before| *spent_before > midnight)).max()
-    }
-
     /// Forgets accounts that say no more than [`Accounts::spent_before`] does, and where there are more than `most` the
     /// ones that ended first, for which that moves forward instead. Nothing becomes free by it.
     pub(super) fn fold(&mut self, most: usize) {

@@ -31,6 +31,13 @@ pub use state::{AccountReport, Distrust, LedgerContent, LedgerReport, LedgerStat
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CameraUid(pub [u8; 16]);
 
+impl fmt::Display for CameraUid {
+    /// In hexadecimal digits, as in the ledger's file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// One account of a camera. An object is of one class, so the accounts of classes do not add up for anyone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Account {

@@ -4,14 +4,18 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use kerbside_core::time::WallTime;
+
+use super::memory::Balance;
 use super::text::{Book, Witness};
 use super::{Account, CameraUid, disk};
 use crate::table::Table;
-use kerbside_core::time::WallTime;
 
 const LEDGER_FILE: &str = "ledger.txt";
 const WITNESS_FILE: &str = "ledger-witness.txt";
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Where the ledger and its witness are.
 #[derive(Clone, Debug)]
@@ -174,23 +178,35 @@ pub struct LedgerContent {
     pub accounts: Vec<AccountReport>,
 }
 
+impl LedgerContent {
+    /// See [`crate::FileLedger::ahead_of`].
+    pub fn ahead_of(&self, now: WallTime) -> Option<WallTime> {
+        let early = self.accounts.iter().filter(|account| account.from > now).map(|account| account.to);
+        let renewed = Some(self.spent_before).filter(|spent_before| *spent_before > next_midnight(now));
+        early.chain(renewed).max()
+    }
+}
+
+/// The next midnight of UTC after a moment.
+pub(super) fn next_midnight(now: WallTime) -> WallTime {
+    now.bin_start(DAY) + DAY
+}
+
 /// Reads a ledger and changes nothing. It may be in use: it is then as it was at some moment of the reading.
 pub fn inspect_ledger(folder: &Path, witness_folder: &Path) -> LedgerReport {
     let places = Places::new(folder, witness_folder);
     let Found { state, book, .. } = find(&places);
-    let content = book.map(|book| LedgerContent {
-        begun: book.begun,
-        generation: book.generation,
-        renewals: book.renewals,
-        spent_before: book.accounts.spent_before,
-        accounts: (book.accounts.list.into_iter())
-            .map(|((camera, account), balance)| {
-                let (from, to, times) = (balance.from, balance.to, balance.times);
-                AccountReport { camera, account, from, to, times }
-            })
-            .collect(),
+    LedgerReport { state, file: places.ledger(), content: book.as_ref().map(content_of) }
+}
+
+/// What a book says, for those who look from outside.
+pub(super) fn content_of(book: &Book) -> LedgerContent {
+    let Book { begun, generation, renewals, ref accounts } = *book;
+    let reports = accounts.list.iter().map(|(&(camera, account), balance)| {
+        let Balance { from, to, times } = *balance;
+        AccountReport { camera, account, from, to, times }
     });
-    LedgerReport { state, file: places.ledger(), content }
+    LedgerContent { begun, generation, renewals, spent_before: accounts.spent_before, accounts: reports.collect() }
 }
 
 /// What lies on the disk.

@@ -74,7 +74,7 @@ impl Book {
         text += &format!("spent before {}\n", exact(accounts.spent_before));
         for ((camera, account), balance) in &accounts.list {
             let (from, to) = (exact(balance.from), exact(balance.to));
-            let (camera, account, times) = (hex(&camera.0), account.name(), balance.times);
+            let (account, times) = (account.name(), balance.times);
             text += &format!("account {camera} {account} from {from} to {to} times {times}\n");
         }
         sealed(text)

@@ -41,9 +41,9 @@ fn pc_15_one_track_has_another_pseudonym_at_another_camera_and_in_another_epoch(
     assert_eq!(keys.previous(0, TrackId(7)), Some(first), "a track in view can be carried over");
     assert_eq!(keys.previous(1, TrackId(7)), None, "the other camera has an epoch of its own");
 
-    assert_eq!(keys.roll(0, at(START + 959)).unwrap(), Turn::Same);
+    assert_eq!(keys.roll(0, at(START + 1259)).unwrap(), Turn::Same);
     assert_eq!(keys.previous(0, TrackId(7)), Some(first));
-    assert_eq!(keys.roll(0, at(START + 960)).unwrap(), Turn::PreviousErased);
+    assert_eq!(keys.roll(0, at(START + 1260)).unwrap(), Turn::PreviousErased);
     assert_eq!(keys.previous(0, TrackId(7)), None);
     assert_eq!(*keys.key(0, 1 - keys.epochs[0].current), [0; KEY_BYTES]);
 }
@@ -90,9 +90,9 @@ fn pc_15_a_clock_that_goes_back_neither_keeps_a_key_alive_nor_breaks_it() {
         assert_eq!(keys.roll(0, at(now - step)).unwrap(), Turn::Same);
     }
     assert_eq!(keys.current(0, TrackId(1)), second);
-    // A jump over several epochs ends one, and its key is gone a minute later.
+    // A jump over several epochs ends one, and its key is gone six minutes later.
     assert_eq!(keys.roll(0, at(now + 90_000)).unwrap(), Turn::Fresh);
-    assert_eq!(keys.roll(0, at(now + 90_060)).unwrap(), Turn::PreviousErased);
+    assert_eq!(keys.roll(0, at(now + 90_360)).unwrap(), Turn::PreviousErased);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_16_old_keys_and_pseudonyms_are_not_in_memory() {
     assert_eq!(keys.roll(0, at(START + 900)).unwrap(), Turn::Fresh);
     assert!(found(&old.key) > 0, "it is kept so that tracks can be carried over");
     old.check_carried(&keys);
-    assert_eq!(keys.roll(0, at(START + 960)).unwrap(), Turn::PreviousErased);
+    assert_eq!(keys.roll(0, at(START + 1260)).unwrap(), Turn::PreviousErased);
     assert_eq!(found(&old.key), 0, "the old key");
     assert_eq!(found(&old.pseudonyms), 0, "pseudonyms of the old epoch");
 
@@ -151,7 +151,7 @@ fn a_16_the_scan_finds_a_key_or_a_pseudonym_that_is_kept() {
     let kept_key = Box::new(*keys.key(0, keys.epochs[0].current));
     let kept_pseudonyms: Vec<Pseudonym> = (0..3).map(|id| keys.current(0, TrackId(id))).collect();
     keys.roll(0, at(START + 900)).unwrap();
-    keys.roll(0, at(START + 960)).unwrap();
+    keys.roll(0, at(START + 1260)).unwrap();
     assert!(found(&old.key) >= 4, "four pieces of the copy of a key");
     assert!(found(&old.pseudonyms) >= 6, "two pieces of each of three pseudonyms");
     assert!(kept_key.iter().any(|&byte| byte != 0) && kept_pseudonyms.len() == 3);

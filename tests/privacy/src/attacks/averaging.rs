@@ -14,7 +14,7 @@ use kerbside_uplink::{Item, Reader};
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
 use crate::stage::{
-    AggRow, QUARTER_SECS, SharedLedger, agg_rows, crossing_cell, from_zero, fresh, guarded_by, is_noised, plan,
+    AggRow, QUARTER_SECS, SharedLedger, agg_rows, crossing_cell, fresh, from_zero, guarded_by, is_noised, plan,
     release_from, spool, wall,
 };
 use crate::street::{Pace, Passage, play};

@@ -18,7 +18,9 @@ use kerbside_release::{CameraPlan, Guarantee, ReleasedBatch, Table};
 
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
-use crate::stage::{DAY_SECS, LINE, SECOND, frame, fresh, plan, release, release_from, sixty_seven_cells, spool, wall};
+use crate::stage::{
+    DAY_SECS, LINE, SECOND, frame, fresh, plan, release, release_from, sixty_seven_cells, spool, wall,
+};
 use crate::street::{Pace, Traffic, arrivals, play};
 
 const START_SECS: u64 = 20_000 * DAY_SECS;
@@ -45,10 +47,18 @@ pub fn attack(_: Size) -> Vec<Outcome> {
     }
     rows.push(day("67 cells, strict, 24 h", plan(0, walkers.clone(), strict), fresh(), STRICT_BYTES));
     let vehicles = sixty_seven_cells(Class::Car, Class::Truck);
-    rows.push(day("67 vehicle cells by the minute, standard, 24 h", plan(0, vehicles, standard), fresh(), MINUTES_BYTES));
+    rows.push(day(
+        "67 vehicle cells by the minute, standard, 24 h",
+        plan(0, vehicles, standard),
+        fresh(),
+        MINUTES_BYTES,
+    ));
     rows.push(incidents("an incident every second of 24 h", strict));
     let short = plan(0, walkers, shortened);
-    rows.push(day("67 cells in bins of a minute (a demonstration)", short, Guarantee::Demonstration, STRICT_BYTES).control());
+    rows.push(
+        day("67 cells in bins of a minute (a demonstration)", short, Guarantee::Demonstration, STRICT_BYTES)
+            .control(),
+    );
     let mut talkative = strict;
     talkative.incidents.max_per_day *= 10;
     rows.push(incidents("an incident every second, ten times the limit", talkative).control());

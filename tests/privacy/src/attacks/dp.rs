@@ -148,7 +148,9 @@ fn measured(with: &World, without: &World) -> f64 {
     for ratio in sorted.into_iter().step_by(step) {
         events.extend([Event::AtLeast(ratio), Event::Below(ratio)]);
     }
-    events.extend(with.singles[0].keys().chain(without.singles[0].keys()).map(|(cell, value)| Event::Is(*cell, *value)));
+    events.extend(
+        with.singles[0].keys().chain(without.singles[0].keys()).map(|(cell, value)| Event::Is(*cell, *value)),
+    );
     let mut best = (0.0, None);
     for event in events {
         for (likely, unlikely, turned) in [(with, without, false), (without, with, true)] {
@@ -226,7 +228,8 @@ impl Game {
                         let batch = draw[stretch + bin].get();
                         let rows = camera * width..(camera + 1) * width;
                         let (values, scales) = (&values(batch)[rows.clone()], &scales(batch)[rows]);
-                        for (place, ((value, scale), touched)) in values.iter().zip(scales).zip(&self.cells).enumerate()
+                        for (place, ((value, scale), touched)) in
+                            values.iter().zip(scales).zip(&self.cells).enumerate()
                         {
                             let (value_of, by) = (f64::from(*value) - touched.base, touched.by[bin]);
                             if by != 0.0 {
@@ -250,7 +253,8 @@ fn displace(stage: &mut Release, camera: usize, run: u64, from: u64, is_there: b
     let first = run * 1000;
     for minute in 0..6 {
         let at = from + 30 + 60 * minute;
-        let cross = |track, direction| finding(at, LINE, Class::Person, track, FindingKind::Crossing { direction });
+        let cross =
+            |track, direction| finding(at, LINE, Class::Person, track, FindingKind::Crossing { direction });
         let mut found = Vec::new();
         if is_there {
             found.extend((0..8).map(|_| cross(first, Direction::Forward)));
@@ -424,7 +428,8 @@ pub fn attack(size: Size) -> Vec<Outcome> {
     let game = Game { privacy: halved, cells, bins: 1, is_drawn_twice: false, scene: Scene::Visit(forward) };
     rows.push(row("noise of half the scale", &game, few).control());
     let once = Visit { secs: 10, turns: 2, ..forward };
-    let game = Game { privacy: strict, is_drawn_twice: true, cells: one_cell(2.0), scene: Scene::Visit(once), ..game };
+    let game =
+        Game { privacy: strict, is_drawn_twice: true, cells: one_cell(2.0), scene: Scene::Visit(once), ..game };
     rows.push(row("noise drawn twice for the same bin", &game, few).control());
     // Five times as many counts and as much budget for them: the scale is that of two counts.
     let mut unbounded = strict;
@@ -466,7 +471,8 @@ fn alert(what: &str, privacy: Privacy, runs: usize) -> Outcome {
         Ok((with, without)) => {
             let all = runs.div_ceil(CAMERAS) as u64 * CAMERAS as u64;
             let bound = |likely, unlikely| {
-                let (low, high) = (share_at_least(likely, all, ALPHA / 2.0), share_at_most(unlikely, all, ALPHA / 2.0));
+                let (low, high) =
+                    (share_at_least(likely, all, ALPHA / 2.0), share_at_most(unlikely, all, ALPHA / 2.0));
                 if low > 0.0 { f64::ln(low / high) } else { 0.0 }
             };
             let epsilon = bound(with, without).max(bound(all - without, all - with)).max(0.0);
@@ -503,11 +509,17 @@ fn alerts(privacy: Privacy, runs: usize, is_there: bool) -> Result<u64, ReleaseE
             let at = START_SECS + turn * STEP_SECS;
             let stay = |track| Finding {
                 at: MediaTime::from_millis(at * 1000 - 1),
-                ..finding(at, ZONE, person, track, FindingKind::Level {
-                    measure: Measure::DensityLevel,
-                    share: 0,
-                    lasted: Duration::from_millis(STEP_SECS * 1000 - 1),
-                })
+                ..finding(
+                    at,
+                    ZONE,
+                    person,
+                    track,
+                    FindingKind::Level {
+                        measure: Measure::DensityLevel,
+                        share: 0,
+                        lasted: Duration::from_millis(STEP_SECS * 1000 - 1),
+                    },
+                )
             };
             let found: Vec<Finding> = (1..=1 + u64::from(is_there)).map(stay).collect();
             let report = frame(at, STEP_SECS);

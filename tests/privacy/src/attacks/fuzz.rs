@@ -27,7 +27,7 @@ use kerbside_release::{
 use sha2::{Digest, Sha256};
 
 use crate::outcome::{Outcome, Size};
-use crate::stage::{from_zero, fresh, identity, uid};
+use crate::stage::{fresh, from_zero, identity, uid};
 
 /// SHA-256 of the published schemas, by the names of their tables. A change is a new version with a new name.
 const SCHEMAS: [(&str, &str); 3] = [
@@ -107,7 +107,8 @@ pub fn attack(size: Size) -> Vec<Outcome> {
     let mutants = size.pick(300, 3_000);
     let passed = (0..mutants as u64).filter(|seed| mutant_passes(*seed)).count();
     let tried = format!("{mutants} batches with a forbidden column, word or metadata");
-    let control = Outcome::real("A1", tried, format!("{} caught", mutants - passed), "none caught", passed == mutants);
+    let control =
+        Outcome::real("A1", tried, format!("{} caught", mutants - passed), "none caught", passed == mutants);
     let mut rows = vec![real, control.control()];
     if passed > 0 {
         rows.push(Outcome::real("A1", "forbidden batches that were not caught", passed.to_string(), "0", false));
@@ -165,7 +166,8 @@ pub fn walk(table: Table, batch: &RecordBatch, names: &BTreeSet<String>) -> Resu
             return Err(format!("nulls in {}", field.name()));
         }
     }
-    let hash: String = Sha256::digest(canonical(table, &schema)).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String =
+        Sha256::digest(canonical(table, &schema)).iter().map(|byte| format!("{byte:02x}")).collect();
     if SCHEMAS.contains(&(table.name(), hash.as_str())) {
         Ok(())
     } else {
@@ -283,7 +285,8 @@ impl Node {
             let camera = random.usize(..self.plans.len());
             let clock = ClockQuality::ALL[random.usize(..ClockQuality::ALL.len())];
             let report = FrameReport { media, wall, step, trusted: random.bool(), clock };
-            let tracks: Vec<_> = (0..random.usize(..4)).map(|_| (TrackId(random.u64(..9)), class(random))).collect();
+            let tracks: Vec<_> =
+                (0..random.usize(..4)).map(|_| (TrackId(random.u64(..9)), class(random))).collect();
             stage.follow(camera, &report, tracks);
             let plan = &self.plans[camera];
             let findings: Vec<_> = (0..random.usize(..6)).map(|_| finding(random, plan, media)).collect();
@@ -365,7 +368,8 @@ fn kind(random: &mut Rng) -> IncidentKind {
 
 /// Something that an operator may find, planned or not.
 fn finding(random: &mut Rng, plan: &CameraPlan, now: MediaTime) -> Finding {
-    let site = if random.u8(..9) == 0 { SiteId::PICTURE } else { SiteId(random.u16(..plan.sites.len() as u16 + 1)) };
+    let site =
+        if random.u8(..9) == 0 { SiteId::PICTURE } else { SiteId(random.u16(..plan.sites.len() as u16 + 1)) };
     let lasted = Duration::from_millis(random.u64(..200_000));
     let measure = Measure::ALL[random.usize(..Measure::ALL.len())];
     let direction = Direction::ALL[random.usize(..3)];

@@ -27,7 +27,8 @@ pub fn attack(size: Size) -> Vec<Outcome> {
     let days = size.pick(1, 7) as u64;
     let mut rows = Vec::new();
     for profile in [Profile::Strict, Profile::Standard] {
-        let tried = format!("{}: {days} empty and {days} busy days, told apart by size, rows and time", profile.name());
+        let tried =
+            format!("{}: {days} empty and {days} busy days, told apart by size, rows and time", profile.name());
         rows.push(row(&tried, || Ok((seen(profile, days, 0.0)?, seen(profile, days, 1.0)?))));
     }
     let tried = format!("batches without their zero rows, {days} days each");
@@ -63,7 +64,8 @@ fn accuracy(empty: &[Seen], busy: &[Seen]) -> f64 {
         }
     }
     let is_busy = |seen: &Seen| votes.get(seen).copied().unwrap_or_default() > 0;
-    let right = judge_empty.iter().filter(|seen| !is_busy(seen)).count() + judge_busy.iter().filter(|seen| is_busy(seen)).count();
+    let right = judge_empty.iter().filter(|seen| !is_busy(seen)).count()
+        + judge_busy.iter().filter(|seen| is_busy(seen)).count();
     right as f64 / (judge_empty.len() + judge_busy.len()).max(1) as f64
 }
 

@@ -20,7 +20,7 @@ use kerbside_release::{CameraPlan, NodeIdentity, Release, Table, check_contract}
 
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
-use crate::stage::{QUARTER_SECS, from_zero, fresh, identity, ipc, plan, sixty_seven_cells, wall};
+use crate::stage::{QUARTER_SECS, fresh, from_zero, identity, ipc, plan, sixty_seven_cells, wall};
 
 const MESSAGE_BYTES: usize = 1024;
 /// The longest name that the rules allow: a model's.
@@ -61,7 +61,11 @@ fn names() -> Outcome {
             tried += 1;
             taken += usize::from(built(place, message).is_some());
         }
-        longest = (1..=MESSAGE_BYTES).filter(|bytes| built(place, &letters[..*bytes]).is_some()).max().unwrap_or(0).max(longest);
+        longest = (1..=MESSAGE_BYTES)
+            .filter(|bytes| built(place, &letters[..*bytes]).is_some())
+            .max()
+            .unwrap_or(0)
+            .max(longest);
     }
     let figure = format!("{taken} of {tried} taken; the longest name is {longest} B");
     let what = format!("{MESSAGE_BYTES} B as the name of a node, camera, line, model or software");
@@ -140,7 +144,8 @@ fn batch() -> Result<RecordBatch, kerbside_release::ReleaseError> {
 /// What leaves is searched for the message, which every place was offered; the control carries it in its metadata.
 fn searched(is_broken: bool) -> Outcome {
     let message: String = (0..MESSAGE_BYTES).map(|place| char::from(b'a' + (place * 7 % 26) as u8)).collect();
-    let tried = if is_broken { "a batch that carries the message in its schema" } else { "what leaves is searched" };
+    let tried =
+        if is_broken { "a batch that carries the message in its schema" } else { "what leaves is searched" };
     const LIMIT: &str = "0 pieces of 64 B";
     let mut found = 0;
     for place in &PLACES {

@@ -96,6 +96,7 @@ fn wrong(cabinet: &Cabinet, granted: u32) -> Option<String> {
 
 /// Cuts the power after each prefix of a debit's steps, changed as told: everything that is then wrong.
 fn cut_everywhere(change: &dyn Fn(Vec<Done>) -> Vec<Done>) -> Vec<String> {
+    steps::wait_for_no_disk();
     let mut found = Vec::new();
     for earlier in 0..3 {
         let cabinet = Cabinet::new();
@@ -151,6 +152,7 @@ fn pc_9_power_cuts_find_writes_that_are_out_of_order_or_not_synced() {
 
 #[test]
 fn pc_9_a_process_killed_at_any_point_of_a_debit_has_granted_nothing_twice() {
+    steps::wait_for_no_disk();
     for step in 0.. {
         let cabinet = Cabinet::new();
         let mut ledger = cabinet.open();
@@ -170,6 +172,7 @@ fn pc_9_a_process_killed_at_any_point_of_a_debit_has_granted_nothing_twice() {
 
 #[test]
 fn pc_9_a_first_start_that_is_killed_at_any_point_is_begun_again() {
+    steps::wait_for_no_disk();
     for step in 0.. {
         let cabinet = Cabinet::new();
         steps::plan(step..usize::MAX, ErrorKind::Interrupted);
@@ -187,6 +190,7 @@ fn pc_9_a_first_start_that_is_killed_at_any_point_is_begun_again() {
 
 #[test]
 fn pc_9_a_renewal_that_is_killed_at_any_point_frees_nothing_and_can_be_done_again() {
+    steps::wait_for_no_disk();
     for step in 0.. {
         let cabinet = Cabinet::new();
         assert_eq!(cabinet.open().debit(&bins(3)), [Verdict::Granted; 2]);

@@ -7,6 +7,7 @@ use super::*;
 
 #[test]
 fn pc_9_a_disk_that_fails_at_any_step_grants_nothing_then_and_later() {
+    steps::wait_for_no_disk();
     for kind in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem, ErrorKind::Other] {
         for step in 0.. {
             let cabinet = Cabinet::new();

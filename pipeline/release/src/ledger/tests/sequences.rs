@@ -154,12 +154,13 @@ impl Life {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn pc_10_whatever_happens_no_moment_of_an_account_is_granted_twice(
-        events in prop::collection::vec(event(), 1..40),
+        events in prop::collection::vec(event(), 1..60),
     ) {
+        steps::wait_for_no_disk();
         let mut life = Life { cabinet: Cabinet::new(), ledger: None, now: morning(), granted: BTreeMap::new() };
         life.start();
         life.cabinet.release_rows();
