@@ -17,7 +17,9 @@
 #![forbid(unsafe_code)]
 
 pub mod attacks;
+pub mod export;
 pub mod outcome;
 pub mod stage;
 pub mod statistics;
 pub mod street;
+pub mod utility;

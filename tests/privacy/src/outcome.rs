@@ -7,6 +7,9 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Value, json};
 
+/// How wide the table is printed, in characters.
+const WIDTH: u16 = 160;
+
 /// How much an attack tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -85,9 +88,16 @@ impl Outcome {
     /// Reads [`Outcome::to_json`]; what is wrong with the line otherwise.
     pub fn from_json(line: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        let text = |key: &str| {
-            let text = value.get(key).and_then(Value::as_str).ok_or_else(|| format!("'{key}' is no text"))?;
-            Ok::<_, String>(text.to_owned())
+        let text = |key: &str| match value.get(key) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Number(number)) => Ok(number.to_string()),
+            Some(Value::Null) => Ok("none".to_owned()),
+            _ => Err(format!("'{key}' is neither text nor a number")),
+        };
+        let note = value.get("note").and_then(Value::as_str).filter(|note| !note.is_empty());
+        let figure = match note {
+            Some(note) => format!("{} ({note})", text("figure")?),
+            None => text("figure")?,
         };
         let truth = |key: &str| {
             value.get(key).and_then(Value::as_bool).ok_or_else(|| format!("'{key}' is not true or false"))
@@ -96,7 +106,7 @@ impl Outcome {
             attack: text("attack")?,
             is_control: truth("control")?,
             tried: text("tried")?,
-            figure: text("figure")?,
+            figure,
             limit: text("limit")?,
             pass: truth("pass")?,
         })
@@ -122,7 +132,8 @@ pub fn sort(rows: &mut [Outcome]) {
 /// The table as text, in the order of `rows`.
 pub fn render(rows: &[Outcome]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(160);
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(["attack", "what was tried", "figure", "limit", "pass"]);
     for row in rows {
         let verdict = match (row.is_control, row.pass) {
@@ -150,6 +161,9 @@ mod tests {
         assert_eq!(Outcome::from_json(&control.to_json()), Ok(control.clone()));
         assert!(row.is_right() && !control.is_right());
         assert!(Outcome::from_json("{\"attack\": 8}").is_err());
+        let line =
+            r#"{"attack":"A5","tried":"x","figure":0.012,"limit":null,"pass":true,"control":false,"note":"y"}"#;
+        assert_eq!(Outcome::from_json(line), Ok(Outcome::real("A5", "x", "0.012 (y)", "none", true)));
         let named = |attack: &str| Outcome::real(attack, "", "", "", true);
         let mut rows = vec![named("A12"), named("B"), named("A2"), row];
         sort(&mut rows);

@@ -1,11 +1,12 @@
 //! The release stage as the attacks use it: plans, guarantees, and its rows as plain values.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, TimestampMillisecondType, UInt8Type, UInt16Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_ipc::writer::StreamWriter;
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Measure};
@@ -17,6 +18,7 @@ use kerbside_release::{
     CameraPlan, CameraUid, ClockQuality, Debit, FrameReport, Guarantee, IncidentSeed, Ledger, MemoryLedger,
     NodeIdentity, Noise, Positions, Release, ReleaseError, ReleasedBatch, StreamPosition, Table, Verdict,
 };
+use kerbside_uplink::{Spool, SpoolError, SpoolSettings};
 
 /// The line of every plan here.
 pub const LINE: SiteId = SiteId(0);
@@ -103,7 +105,34 @@ impl Ledger for SharedLedger {
 
 /// A stage whose first bin holds second `start_secs`.
 pub fn release(plans: Vec<CameraPlan>, start_secs: u64, guarantee: Guarantee) -> Result<Release, ReleaseError> {
-    Release::new(identity(), plans, from_zero(), wall(start_secs), guarantee)
+    release_from(from_zero(), plans, start_secs, guarantee)
+}
+
+/// The same for a spool that has begun.
+pub fn release_from(
+    at: Positions,
+    plans: Vec<CameraPlan>,
+    start_secs: u64,
+    guarantee: Guarantee,
+) -> Result<Release, ReleaseError> {
+    Release::new(identity(), plans, at, wall(start_secs), guarantee)
+}
+
+/// A new spool in a folder, and where its tables begin.
+pub fn spool(folder: &Path, start_secs: u64) -> Result<(Spool, Positions), SpoolError> {
+    let settings = SpoolSettings {
+        folder: folder.to_owned(),
+        max_bytes: 1 << 30,
+        sync_interval: Duration::from_secs(1),
+        keep: Duration::from_secs(30 * DAY_SECS),
+    };
+    let (spool, _) = Spool::open(settings, wall(start_secs))?;
+    let at = Positions {
+        agg: spool.position(Table::Agg),
+        health: spool.position(Table::Health),
+        incident: spool.position(Table::Incident),
+    };
+    Ok((spool, at))
 }
 
 /// A moment in seconds since the Unix epoch.
@@ -194,6 +223,8 @@ pub struct AggRow {
     pub release: String,
     /// The number.
     pub value: i32,
+    /// What it is of.
+    pub unit: String,
     /// The scale of its noise.
     pub noise_b: f32,
 }
@@ -217,10 +248,25 @@ fn rows_of(batch: &RecordBatch) -> Vec<AggRow> {
                 class: word(column("class"), row),
                 release: word(column("release"), row),
                 value: column("value").as_primitive::<Int32Type>().value(row),
+                unit: word(column("unit"), row),
                 noise_b: column("noise_b").as_primitive::<Float32Type>().value(row),
             }
         })
         .collect()
+}
+
+/// The rows of all batches of `incident.v1`: camera, beginning in milliseconds, kind, phase, class.
+pub fn incident_rows(batches: &[ReleasedBatch]) -> Vec<(String, i64, String, String, String)> {
+    let mut rows = Vec::new();
+    for batch in batches.iter().filter(|batch| batch.table() == Table::Incident).map(ReleasedBatch::get) {
+        let column = |name: &str| batch.column_by_name(name).expect("a column of incident.v1");
+        for row in 0..batch.num_rows() {
+            let text = |name: &str| word(column(name), row);
+            let t0 = column("t0").as_primitive::<TimestampMillisecondType>().value(row);
+            rows.push((text("camera"), t0, text("kind"), text("phase"), text("class")));
+        }
+    }
+    rows
 }
 
 /// The word of a dictionary column in one row.

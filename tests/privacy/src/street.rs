@@ -91,12 +91,7 @@ pub fn play_timed(
                 continue;
             }
             let report = report(at, step);
-            stage.follow(
-                camera,
-                report.media,
-                report.wall,
-                here.iter().map(|(id, passage)| (track(*id), passage.class)),
-            );
+            stage.follow(camera, &report, here.iter().map(|(id, passage)| (track(*id), passage.class)));
             findings.clear();
             for (id, passage) in &*here {
                 found(*id, passage, at, step, &mut findings);

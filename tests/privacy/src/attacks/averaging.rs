@@ -3,19 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction};
 use kerbside_core::privacy::{Privacy, Profile};
-use kerbside_release::{Guarantee, ReleasedBatch};
-use kerbside_uplink::{Item, Reader, Spool, SpoolSettings};
+use kerbside_release::{Guarantee, Positions, Release, ReleaseError, ReleasedBatch};
+use kerbside_uplink::{Item, Reader};
 
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
 use crate::stage::{
     AggRow, QUARTER_SECS, SharedLedger, agg_rows, crossing_cell, fresh, from_zero, guarded_by, is_noised, plan,
-    release, wall,
+    release_from, spool, wall,
 };
 use crate::street::{Pace, Passage, play};
 
@@ -41,16 +41,16 @@ pub fn attack(size: Size) -> Vec<Outcome> {
 }
 
 /// One bin with [`PEOPLE`] people.
-fn bin(
-    guarantee: Guarantee,
-    again: impl FnOnce(&mut kerbside_release::Release),
-) -> Result<Vec<ReleasedBatch>, Box<dyn Error>> {
+fn bin(guarantee: Guarantee) -> Result<Vec<ReleasedBatch>, ReleaseError> {
+    played(from_zero(), guarantee).map(|(_, batches)| batches)
+}
+
+fn played(at: Positions, guarantee: Guarantee) -> Result<(Release, Vec<ReleasedBatch>), ReleaseError> {
     let cells: Vec<Cell> = vec![crossing_cell(Class::Person, Direction::Forward)];
     let plans = vec![plan(0, cells, Privacy::of(Profile::Strict))];
-    let mut stage = release(plans, START_SECS, guarantee)?;
-    let out = play(&mut stage, &people(), 1, (START_SECS, START_SECS + QUARTER_SECS), PACE)?;
-    again(&mut stage);
-    Ok(out)
+    let mut stage = release_from(at, plans, START_SECS, guarantee)?;
+    let batches = play(&mut stage, &people(), 1, (START_SECS, START_SECS + QUARTER_SECS), PACE)?;
+    Ok((stage, batches))
 }
 
 const PACE: Pace = Pace { step: 5000, is_steady: true };
@@ -70,23 +70,15 @@ fn people() -> Vec<Passage> {
 
 /// How many different contents the spool has had, and how many rows came of closing what was closed.
 fn retold(times: usize) -> Result<(usize, usize), Box<dyn Error>> {
-    let mut more = Vec::new();
-    let end = START_SECS + QUARTER_SECS;
-    let batches = bin(fresh(), |stage| {
-        for turn in 0..times as u64 {
-            // Forward to the same moment, and back by up to ten minutes.
-            let told = stage.advance(wall(end - turn % 600), &mut more);
-            told.and_then(|()| stage.finish(wall(end), &mut more)).expect("nothing is left to be released");
-        }
-    })?;
     let folder = tempfile::tempdir()?;
-    let path = folder.path().join("spool");
-    let settings =
-        SpoolSettings { folder: path.clone(), max_bytes: 1 << 20, sync_interval: Duration::from_secs(1) };
-    let (mut spool, _) = Spool::open(settings, wall(START_SECS))?;
-    // A new spool begins an epoch of its own: the rows are made for it.
-    let at = spool.position(kerbside_release::Table::Agg);
-    debug_assert_eq!(at, from_zero().agg);
+    let (mut spool, at) = spool(folder.path(), START_SECS)?;
+    let (mut stage, batches) = played(at, fresh())?;
+    let (mut more, end) = (Vec::new(), START_SECS + QUARTER_SECS);
+    for turn in 0..times as u64 {
+        // Forward to the same moment, and back by up to ten minutes.
+        stage.advance(wall(end - turn % 600), &mut more)?;
+        stage.finish(wall(end), &mut more)?;
+    }
     for batch in &batches {
         spool.append(batch, Instant::now())?;
     }
@@ -94,7 +86,7 @@ fn retold(times: usize) -> Result<(usize, usize), Box<dyn Error>> {
     let mut contents = BTreeSet::new();
     for _ in 0..times {
         let mut content = String::new();
-        for item in Reader::open(&path)? {
+        for item in Reader::open(folder.path())? {
             match item? {
                 Item::Batch { batch, .. } => content.push_str(&format!("{:?}", kerbside_uplink::rows(&batch))),
                 other => return Err(format!("the spool is not whole: {other:?}").into()),
@@ -109,7 +101,7 @@ fn retold(times: usize) -> Result<(usize, usize), Box<dyn Error>> {
 fn restarted(tried: &str, times: usize, guarantee: impl Fn() -> Guarantee) -> Outcome {
     let mut told: Vec<AggRow> = Vec::new();
     for _ in 0..times {
-        match bin(guarantee(), |_| ()) {
+        match bin(guarantee()) {
             Ok(batches) => told.extend(agg_rows(&batches).into_iter().filter(is_noised)),
             Err(error) => return broken("A12", tried, LIMIT, error),
         }

@@ -15,11 +15,12 @@ use kerbside_core::incident::{Incident, IncidentKind, IncidentUnit, Phase};
 use kerbside_core::privacy::{Bins, Privacy, Profile};
 use kerbside_core::time::MediaTime;
 use kerbside_release::{CameraPlan, Guarantee, ReleasedBatch, Table};
-use kerbside_uplink::{Spool, SpoolSettings};
 
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
-use crate::stage::{DAY_SECS, LINE, SECOND, frame, fresh, plan, release, sixty_seven_cells, wall};
+use crate::stage::{
+    DAY_SECS, LINE, SECOND, frame, fresh, plan, release, release_from, sixty_seven_cells, spool, wall,
+};
 use crate::street::{Pace, Traffic, arrivals, play};
 
 const START_SECS: u64 = 20_000 * DAY_SECS;
@@ -93,7 +94,9 @@ fn day(tried: &str, plan: CameraPlan, guarantee: Guarantee, most: u64) -> Outcom
 
 /// The rows of `agg.v1` of a busy day, and the bytes of the spool's segments.
 fn busy_day(plan: CameraPlan, guarantee: Guarantee) -> Result<(u64, u64), Box<dyn Error>> {
-    let mut stage = release(vec![plan], START_SECS, guarantee)?;
+    let folder = tempfile::tempdir()?;
+    let (mut spool, at) = spool(folder.path(), START_SECS)?;
+    let mut stage = release_from(at, vec![plan], START_SECS, guarantee)?;
     let traffic = [
         Traffic { class: Class::Person, least: 20.0, most: 400.0, speed: 5.0 },
         Traffic { class: Class::Car, least: 20.0, most: 200.0, speed: 40.0 },
@@ -103,23 +106,11 @@ fn busy_day(plan: CameraPlan, guarantee: Guarantee) -> Result<(u64, u64), Box<dy
     let mut out = play(&mut stage, &passages, 1, span, Pace { step: 10_000, is_steady: true })?;
     stage.finish(wall(span.1), &mut out)?;
     let rows = out.iter().filter(|batch| batch.table() == Table::Agg).map(ReleasedBatch::rows).sum();
-    Ok((rows, spooled(&out)?))
-}
-
-/// The size of the segments that hold these batches.
-fn spooled(batches: &[ReleasedBatch]) -> Result<u64, Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let settings = SpoolSettings {
-        folder: folder.path().to_owned(),
-        max_bytes: 1 << 30,
-        sync_interval: Duration::from_secs(1),
-    };
-    let (mut spool, _) = Spool::open(settings, wall(START_SECS))?;
-    for batch in batches {
+    for batch in &out {
         spool.append(batch, Instant::now())?;
     }
     spool.sync()?;
-    Ok(spool.status().bytes)
+    Ok((rows, spool.status().bytes))
 }
 
 /// How many rows of `incident.v1` leave on the worst day.

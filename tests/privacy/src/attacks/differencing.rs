@@ -10,14 +10,13 @@ use kerbside_core::finding::{Cell, Direction, FindingKind, Measure};
 use kerbside_core::geometry::SiteId;
 use kerbside_core::observation::TrackId;
 use kerbside_core::privacy::{Bins, Privacy, Profile};
-use kerbside_core::time::MediaTime;
 use kerbside_release::{CameraPlan, Guarantee, ReleaseError, ReleasedBatch, Table};
 
 use crate::attacks::broken;
 use crate::outcome::{Outcome, Size};
 use crate::stage::{
-    DAY_SECS, QUARTER_SECS, SECOND, SharedLedger, agg_rows, crossing_cell, finding, frame, fresh, guarded_by,
-    is_noised, plan, release, values, wall,
+    DAY_SECS, QUARTER_SECS, SharedLedger, agg_rows, crossing_cell, finding, frame, fresh, guarded_by, is_noised,
+    plan, release, values, wall,
 };
 use crate::street::{Pace, Traffic, arrivals, play};
 
@@ -142,7 +141,7 @@ fn exact_totals(cameras: usize, privacy: Privacy) -> Result<f64, ReleaseError> {
                 .collect();
             for camera in 0..cameras {
                 let seen = std::iter::once((TrackId(track), Class::Person));
-                stage.follow(camera, MediaTime::from_nanos(at * SECOND), wall(at), seen);
+                stage.follow(camera, &frame(at, 20), seen);
                 stage.observe(camera, &frame(at, 20), &crossings);
             }
         }

@@ -10,19 +10,22 @@
 //! A correct stage whose budget is used in full lies close below its ε: a bound far below it would be a weak attack.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Duration;
 
 use kerbside_core::detection::Class;
-use kerbside_core::finding::{Cell, Direction, FindingKind, Measure};
+use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Measure};
+use kerbside_core::incident::{IncidentKind, IncidentUnit};
 use kerbside_core::observation::TrackId;
+use kerbside_core::operator::Alert;
 use kerbside_core::privacy::{Privacy, Profile};
 use kerbside_core::time::MediaTime;
-use kerbside_release::{Release, ReleaseError, ReleasedBatch};
+use kerbside_release::{CameraPlan, Release, ReleaseError, ReleasedBatch};
 
 use crate::outcome::{Outcome, Size};
 use crate::stage::{
-    LINE, QUARTER_SECS, SECOND, ZONE, crossing_cell, finding, frame, fresh, plan, release, scales, values, wall,
-    zone_cell,
+    LINE, QUARTER_SECS, ZONE, crossing_cell, finding, frame, fresh, incident_rows, plan, release, scales, values,
+    wall, zone_cell,
 };
 use crate::statistics::{share_at_least, share_at_most};
 
@@ -30,8 +33,10 @@ use crate::statistics::{share_at_least, share_at_most};
 const ALPHA: f64 = 1e-6;
 /// What one passage may cost: PC-9.
 const EPSILON: f64 = 0.66;
+/// Single values farther than this from what they are without noise are too rare to be an event.
+const FARTHEST: f64 = 60.0;
 /// Cameras that one stage runs at once: each is a run of its own.
-const CAMERAS: usize = 500;
+const CAMERAS: usize = 100;
 /// Stretches of bins that one stage releases, each a run of its own.
 const STRETCHES: usize = 40;
 /// A moment at which bins of every length begin.
@@ -47,8 +52,21 @@ struct Game {
     bins: u64,
     /// Two stages with ledgers of their own release the same: noise that is drawn twice.
     is_drawn_twice: bool,
-    /// The passage.
-    visit: Visit,
+    /// What happens in each run.
+    scene: Scene,
+}
+
+/// What happens in a run, with the passage or without it.
+#[derive(Clone, Copy)]
+enum Scene {
+    /// The passage alone.
+    Visit(Visit),
+    /// Others cross the line backward; in each minute of the worst case there is room for so many counts, and the
+    /// passage takes all of it, forward.
+    Displacing,
+    /// Others are in the zone all the time; the passage is told before each of them, in slivers of a millisecond, and
+    /// leaves all its counts as well.
+    Hiding,
 }
 
 /// Everything that a passage may leave, and as much more as it tries to.
@@ -72,11 +90,13 @@ struct Touched {
     cell: Cell,
     /// By how much, in the released unit, in each bin.
     by: [f64; 2],
+    /// What it is without the passage.
+    base: f64,
 }
 
 impl Touched {
     const fn first(cell: Cell, by: f64) -> Self {
-        Self { cell, by: [by, 0.0] }
+        Self { cell, by: [by, 0.0], base: 0.0 }
     }
 }
 
@@ -158,13 +178,20 @@ impl Game {
         let (mut with, mut without) = (World::default(), World::default());
         // Two stages at least: one for each half.
         let rounds = runs.div_ceil(CAMERAS * STRETCHES).max(2);
-        for round in 0..rounds {
-            for (world, is_there) in [(&mut with, true), (&mut without, false)] {
-                let draws = (0..=usize::from(self.is_drawn_twice)).map(|_| self.released(is_there));
-                self.read(world, round % 2, &draws.collect::<Result<Vec<_>, _>>()?);
-            }
-        }
+        thread::scope(|scope| {
+            let other = scope.spawn(|| self.fill(&mut without, rounds, false));
+            self.fill(&mut with, rounds, true)?;
+            other.join().expect("the other world ends as well")
+        })?;
         Ok(measured(&with, &without))
+    }
+
+    fn fill(&self, world: &mut World, rounds: usize, is_there: bool) -> Result<(), ReleaseError> {
+        for round in 0..rounds {
+            let draws = (0..=usize::from(self.is_drawn_twice)).map(|_| self.released(is_there));
+            self.read(world, round % 2, &draws.collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(())
     }
 
     /// All batches of one stage: every camera in every stretch of bins is one run.
@@ -176,9 +203,12 @@ impl Game {
         let mut out = Vec::new();
         for bin in (0..STRETCHES as u64 * self.bins).step_by(self.bins as usize) {
             let from = START_SECS + bin * length;
-            if is_there {
-                for camera in 0..CAMERAS {
-                    self.visit.make(&mut stage, camera, 1 + bin, from);
+            for camera in 0..CAMERAS {
+                match self.scene {
+                    Scene::Visit(visit) if is_there => visit.make(&mut stage, camera, 1 + bin, from),
+                    Scene::Visit(_) => {}
+                    Scene::Displacing => displace(&mut stage, camera, 1 + bin, from, is_there),
+                    Scene::Hiding => hide(&mut stage, camera, 1 + bin, from, is_there),
                 }
             }
             stage.advance(wall(from + self.bins * length), &mut out)?;
@@ -201,9 +231,11 @@ impl Game {
                         for (place, ((value, scale), touched)) in
                             values.iter().zip(scales).zip(&self.cells).enumerate()
                         {
-                            let (value_of, by) = (f64::from(*value), touched.by[bin]);
+                            let (value_of, by) = (f64::from(*value) - touched.base, touched.by[bin]);
                             if by != 0.0 {
                                 ratio += (value_of.abs() - (value_of - by).abs()) / f64::from(*scale);
+                            }
+                            if by != 0.0 && value_of.abs() <= FARTHEST {
                                 *world.singles[half].entry((bin * width + place, *value)).or_default() += 1;
                             }
                         }
@@ -213,6 +245,55 @@ impl Game {
                 world.runs[half] += 1;
             }
         }
+    }
+}
+
+/// Six minutes, eight counts in each for whoever comes first.
+fn displace(stage: &mut Release, camera: usize, run: u64, from: u64, is_there: bool) {
+    let first = run * 1000;
+    for minute in 0..6 {
+        let at = from + 30 + 60 * minute;
+        let cross =
+            |track, direction| finding(at, LINE, Class::Person, track, FindingKind::Crossing { direction });
+        let mut found = Vec::new();
+        if is_there {
+            found.extend((0..8).map(|_| cross(first, Direction::Forward)));
+        }
+        found.extend((1..=8).map(|other| cross(first + 8 * minute + other, Direction::Backward)));
+        let report = frame(at, 10);
+        stage.follow(camera, &report, found.iter().filter_map(|finding| Some((finding.track?, Class::Person))));
+        stage.observe(camera, &report, &found);
+    }
+}
+
+/// Five others, a minute each, and the passage's slivers.
+fn hide(stage: &mut Release, camera: usize, run: u64, from: u64, is_there: bool) {
+    const STEP_SECS: u64 = 10;
+    let first = run * 1000;
+    let person = Class::Person;
+    for turn in 1..=30 {
+        let at = from + turn * STEP_SECS;
+        let other = first + 1 + (turn - 1) / 6;
+        let mut found = Vec::new();
+        // Everything is told a millisecond before the frame, so that it is within the bin.
+        let stay = |track, lasted| Finding {
+            at: MediaTime::from_millis(at * 1000 - 1),
+            ..finding(at, ZONE, person, track, FindingKind::Presence { lasted })
+        };
+        if is_there && turn < 30 {
+            found.push(stay(first, Duration::from_millis(1)));
+            if turn <= 2 {
+                let direction = Direction::Forward;
+                let (measure, bucket) = (Measure::SpeedHist, 1);
+                found.push(finding(at, LINE, person, first, FindingKind::Crossing { direction }));
+                let kind = FindingKind::Counted { measure, direction: Direction::None, bucket };
+                found.push(finding(at, LINE, person, first, kind));
+            }
+        }
+        found.push(stay(other, Duration::from_secs(STEP_SECS)));
+        let report = frame(at, STEP_SECS);
+        stage.follow(camera, &report, found.iter().filter_map(|finding| Some((finding.track?, person))));
+        stage.observe(camera, &report, &found);
     }
 }
 
@@ -229,7 +310,7 @@ impl Visit {
             let from = from + self.after + id * (self.secs + STEP_SECS);
             for (turn, at) in (from..=from + self.secs).step_by(STEP_SECS as usize).enumerate() {
                 let seen = std::iter::once((TrackId(track), person));
-                stage.follow(camera, MediaTime::from_nanos(at * SECOND), wall(at), seen);
+                stage.follow(camera, &frame(at, STEP_SECS), seen);
                 let mut found = Vec::new();
                 if at > from {
                     let lasted = Duration::from_secs(STEP_SECS);
@@ -285,13 +366,14 @@ fn three_cells(counts: f64, seconds: f64, buckets: f64) -> Vec<Touched> {
 }
 
 /// A count alone.
-fn one_cell(by: [f64; 2]) -> Vec<Touched> {
-    vec![Touched { cell: crossing_cell(Class::Person, Direction::Forward), by }]
+fn one_cell(by: f64) -> Vec<Touched> {
+    vec![Touched::first(crossing_cell(Class::Person, Direction::Forward), by)]
 }
 
 /// The attack and its controls.
 pub fn attack(size: Size) -> Vec<Outcome> {
-    let runs = size.pick(40_000, 1_000_000);
+    let runs = size.pick(16_000, 1_000_000);
+    let few = size.pick(8_000, 200_000);
     let strict = Privacy::of(Profile::Strict);
     let forward = Visit { ways: &[Direction::Forward], ..Visit::GREEDY };
     let game = Game {
@@ -299,7 +381,7 @@ pub fn attack(size: Size) -> Vec<Outcome> {
         cells: three_cells(2.0, 60.0, 1.0),
         bins: 1,
         is_drawn_twice: false,
-        visit: forward,
+        scene: Scene::Visit(forward),
     };
     let mut rows = vec![row("one passage that tries to leave 5 counts; 3 cells", &game, runs)];
     // From ten seconds before a border on: one count on each side, and a minute of presence in all, not in each.
@@ -312,17 +394,30 @@ pub fn attack(size: Size) -> Vec<Outcome> {
             _ => 1.0,
         };
     }
-    let game = Game { cells, bins: 2, visit: both, ..game };
-    rows.push(row("one passage over the border of two bins; 3 cells", &game, runs));
+    let game = Game { cells, bins: 2, scene: Scene::Visit(both), ..game };
+    rows.push(row("one passage over the border of two bins; 3 cells", &game, few));
     if size == Size::Audit {
-        let game = Game { cells: six_cells(), bins: 1, visit: Visit::GREEDY, ..game };
+        let game = Game { cells: six_cells(), bins: 1, scene: Scene::Visit(Visit::GREEDY), ..game };
         rows.push(row("one passage that tries to leave 10 counts; 6 cells", &game, runs));
     }
     // Every minute for five minutes, under one id a minute: what a tracker that starts anew sees of one person.
     let privacy = Privacy::of(Profile::StrictWorstcase);
     let minutes = Visit { secs: 50, turns: 6, ways: &[Direction::Forward; 10], ids: 5, ..Visit::GREEDY };
-    let game = Game { privacy, cells: one_cell([40.0, 0.0]), bins: 1, visit: minutes, ..game };
-    rows.push(row("strict-worstcase: 300 counts in five minutes under 5 ids", &game, runs));
+    let game = Game { privacy, cells: one_cell(40.0), bins: 1, scene: Scene::Visit(minutes), ..game };
+    rows.push(row("strict-worstcase: 300 counts in five minutes under 5 ids", &game, few));
+
+    // All counts of six minutes change their cell.
+    let [forth, back] = [Direction::Forward, Direction::Backward].map(|way| crossing_cell(Class::Person, way));
+    let cells = vec![Touched::first(forth, 48.0), Touched { base: 48.0, ..Touched::first(back, -48.0) }];
+    let game = Game { cells, scene: Scene::Displacing, ..game };
+    rows.push(row("strict-worstcase: 48 counts forward displace 48 of others", &game, few));
+    let mut cells = three_cells(2.0, -290.0, 1.0);
+    for touched in &mut cells {
+        touched.base = if touched.cell.measure == Measure::OccupancyTime { 300.0 } else { 0.0 };
+    }
+    let game = Game { privacy: strict, cells, scene: Scene::Hiding, ..game };
+    rows.push(row("slivers of presence in front of others; 3 cells", &game, few));
+    rows.push(alert("an alert on a number of people", strict, few));
 
     let mut halved = strict;
     halved.epsilon.count *= 2;
@@ -330,22 +425,27 @@ pub fn attack(size: Size) -> Vec<Outcome> {
     halved.epsilon.speed *= 2;
     halved.epsilon.passage *= 2;
     let cells = three_cells(2.0, 60.0, 1.0);
-    let game = Game { privacy: halved, cells, bins: 1, is_drawn_twice: false, visit: forward };
-    rows.push(row("noise of half the scale", &game, runs).control());
-    let game = Game { privacy: strict, is_drawn_twice: true, ..game };
-    rows.push(row("noise drawn twice for the same bin", &game, runs).control());
+    let game = Game { privacy: halved, cells, bins: 1, is_drawn_twice: false, scene: Scene::Visit(forward) };
+    rows.push(row("noise of half the scale", &game, few).control());
+    let once = Visit { secs: 10, turns: 2, ..forward };
+    let game =
+        Game { privacy: strict, is_drawn_twice: true, cells: one_cell(2.0), scene: Scene::Visit(once), ..game };
+    rows.push(row("noise drawn twice for the same bin", &game, few).control());
     // Five times as many counts and as much budget for them: the scale is that of two counts.
     let mut unbounded = strict;
     unbounded.bounds.cells_per_track *= 5;
     unbounded.epsilon.count *= 5;
     unbounded.epsilon.passage = unbounded.epsilon.count + unbounded.epsilon.occupancy + unbounded.epsilon.speed;
     let cells = three_cells(5.0, 60.0, 1.0);
-    let game = Game { privacy: unbounded, cells, is_drawn_twice: false, ..game };
-    rows.push(row("no bound on the counts of a track", &game, runs).control());
+    let game = Game { privacy: unbounded, cells, is_drawn_twice: false, scene: Scene::Visit(forward), ..game };
+    rows.push(row("no bound on the counts of a track", &game, few).control());
     let cells = three_cells(10.0, 300.0, 5.0);
     let visit = Visit { ids: 5, ..forward };
-    let game = Game { privacy: strict, cells, visit, ..game };
-    rows.push(row("a tracker that gives one person five ids", &game, runs).control());
+    let game = Game { privacy: strict, cells, scene: Scene::Visit(visit), ..game };
+    rows.push(row("a tracker that gives one person five ids", &game, few).control());
+    let mut certain = strict;
+    certain.epsilon.alert *= 10;
+    rows.push(alert("an alert with a tenth of the noise", certain, few).control());
     rows
 }
 
@@ -359,4 +459,78 @@ fn row(what: &str, game: &Game, runs: usize) -> Outcome {
         }
         Err(error) => Outcome::real("A8", tried, format!("cannot be run: {error}"), limit, false),
     }
+}
+
+/// The bound for the event that an alert is told while somebody stays for five minutes, beside somebody who stays
+/// anyway: the threshold is two people.
+fn alert(what: &str, privacy: Privacy, runs: usize) -> Outcome {
+    let tried = format!("{what}; {runs} runs with and {runs} without");
+    let limit = format!("<= {EPSILON} (PC-14)");
+    let told = |is_there| alerts(privacy, runs, is_there);
+    match told(true).and_then(|with| Ok((with, told(false)?))) {
+        Ok((with, without)) => {
+            let all = runs.div_ceil(CAMERAS) as u64 * CAMERAS as u64;
+            let bound = |likely, unlikely| {
+                let (low, high) =
+                    (share_at_least(likely, all, ALPHA / 2.0), share_at_most(unlikely, all, ALPHA / 2.0));
+                if low > 0.0 { f64::ln(low / high) } else { 0.0 }
+            };
+            let epsilon = bound(with, without).max(bound(all - without, all - with)).max(0.0);
+            let figure = format!("eps >= {epsilon:.3} at 1 - 1e-6; told {with} and {without} times");
+            Outcome::real("A8", tried, figure, limit, epsilon <= EPSILON && with > 0)
+        }
+        Err(error) => Outcome::real("A8", tried, format!("cannot be run: {error}"), limit, false),
+    }
+}
+
+/// In how many runs the alert begins.
+fn alerts(privacy: Privacy, runs: usize, is_there: bool) -> Result<u64, ReleaseError> {
+    const STEP_SECS: u64 = 20;
+    let person = Class::Person;
+    let alert = Alert {
+        site: ZONE,
+        kind: IncidentKind::CrowdDensity,
+        class: person,
+        from_milli: 2000,
+        until_milli: 1000,
+        value: 2,
+        unit: IncidentUnit::Count,
+        share: 0,
+    };
+    let mut told = 0;
+    for _ in 0..runs.div_ceil(CAMERAS) {
+        let plans = (0..CAMERAS).map(|number| CameraPlan {
+            alerts: vec![alert],
+            incidents: vec![(alert.kind, alert.site)],
+            ..plan(number, Vec::new(), privacy)
+        });
+        let mut stage = release(plans.collect(), START_SECS, fresh())?;
+        for turn in 1..=240 / STEP_SECS {
+            let at = START_SECS + turn * STEP_SECS;
+            let stay = |track| Finding {
+                at: MediaTime::from_millis(at * 1000 - 1),
+                ..finding(
+                    at,
+                    ZONE,
+                    person,
+                    track,
+                    FindingKind::Level {
+                        measure: Measure::DensityLevel,
+                        share: 0,
+                        lasted: Duration::from_millis(STEP_SECS * 1000 - 1),
+                    },
+                )
+            };
+            let found: Vec<Finding> = (1..=1 + u64::from(is_there)).map(stay).collect();
+            let report = frame(at, STEP_SECS);
+            for camera in 0..CAMERAS {
+                stage.follow(camera, &report, found.iter().filter_map(|finding| Some((finding.track?, person))));
+                stage.observe(camera, &report, &found);
+            }
+            let mut out = Vec::new();
+            stage.advance(wall(at), &mut out)?;
+            told += incident_rows(&out).iter().filter(|(_, _, _, phase, _)| phase == "begin").count() as u64;
+        }
+    }
+    Ok(told)
 }

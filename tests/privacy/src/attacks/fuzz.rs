@@ -287,7 +287,7 @@ impl Node {
             let report = FrameReport { media, wall, step, trusted: random.bool(), clock };
             let tracks: Vec<_> =
                 (0..random.usize(..4)).map(|_| (TrackId(random.u64(..9)), class(random))).collect();
-            stage.follow(camera, media, wall, tracks.into_iter());
+            stage.follow(camera, &report, tracks);
             let plan = &self.plans[camera];
             let findings: Vec<_> = (0..random.usize(..6)).map(|_| finding(random, plan, media)).collect();
             stage.observe(camera, &report, &findings);
@@ -330,6 +330,7 @@ fn camera(random: &mut Rng, number: usize) -> CameraPlan {
         until_milli: random.u32(..4000),
         value: random.i32(0..100),
         unit: IncidentUnit::Count,
+        share: random.u32(..2_000_000),
     });
     let alerts = alerts.collect();
     CameraPlan {

@@ -161,7 +161,8 @@ fn searched(is_broken: bool) -> Outcome {
             if is_broken {
                 let schema = Schema::clone(&batch.schema());
                 let schema = schema.with_metadata(HashMap::from([("note".to_owned(), message.clone())]));
-                batch = batch.with_schema(Arc::new(schema)).expect("the columns are the same");
+                let columns = batch.columns().to_vec();
+                batch = RecordBatch::try_new(Arc::new(schema), columns).expect("the columns are the same");
             }
             let bytes = ipc(&batch);
             // Longer than any name: a piece of the message that no rule of names let through.
