@@ -40,7 +40,7 @@ class Size:
             town=CityPlan(people=8_000, days=2),
             town_worlds=2 if quick else 10,
             village=CityPlan(people=300, days=2, shares=(0.8, 0.15, 0.05), habits_seed=3),
-            village_worlds=8 if quick else 24,
+            village_worlds=8 if quick else 48,
             night_worlds=40 if quick else 80,
             nights=30,
             week_worlds=200 if quick else 800,
