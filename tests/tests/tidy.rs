@@ -30,6 +30,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kerbside-ingest", &["kerbside-channel", "kerbside-core", "kerbside-telemetry"]),
     ("kerbside-models", &["kerbside-core", "kerbside-vision"]),
     ("kerbside-operators", &["kerbside-core"]),
+    (
+        "kerbside-privacy",
+        &["kerbside-config", "kerbside-core", "kerbside-operators", "kerbside-release", "kerbside-uplink"],
+    ),
     ("kerbside-release", &["kerbside-core"]),
     (
         "kerbside-runtime",
@@ -57,8 +61,8 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Heavy dependencies and the crates that own them, development dependencies included.
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["kerbside", "kerbside-camera", "xtask"]),
-    ("arrow-", &["kerbside-release", "kerbside-uplink"]),
-    ("clap", &["kerbside", "kerbside-camera", "xtask"]),
+    ("arrow-", &["kerbside-privacy", "kerbside-release", "kerbside-uplink"]),
+    ("clap", &["kerbside", "kerbside-camera", "kerbside-privacy", "xtask"]),
     ("crossbeam-channel", &["kerbside-channel"]),
     ("gstreamer", &["kerbside-camera", "kerbside-ingest"]),
     ("gstreamer-rtsp-server", &["kerbside-camera"]),

@@ -36,11 +36,47 @@ pub struct Problem {
 impl fmt::Display for Problem {
     /// `file:line:col: key.path: what is wrong; what is allowed`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file.display(), self.position.line, self.position.column)?;
+        let file = self.file.to_string_lossy();
+        write!(f, "{}:{}:{}: ", OneLine(&file), self.position.line, self.position.column)?;
         if !self.key_path.is_empty() {
-            write!(f, "{}: ", self.key_path)?;
+            write!(f, "{}: ", Short(&self.key_path))?;
         }
-        write!(f, "{}; {}", self.what, self.allowed)
+        write!(f, "{}; {}", Short(&self.what), OneLine(&self.allowed))
+    }
+}
+
+/// Text that cannot break a report into more lines than it has: names of files hold any character but '/'.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
+    }
+}
+
+/// The same, cut where it is longer than anybody writes: reports go to the log, and what a file says must not get
+/// there by being wrong. A word counts as such from one blank, '/' or '.' to the next.
+struct Short<'a>(&'a str);
+
+/// Characters of a word that are shown.
+const SHOWN_OF_A_WORD: usize = 60;
+/// Characters that are shown in all.
+const SHOWN: usize = 600;
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut word = 0;
+        for c in self.0.chars().take(SHOWN) {
+            word = if c.is_whitespace() || matches!(c, '/' | '.') { 0 } else { word + 1 };
+            if word <= SHOWN_OF_A_WORD {
+                write!(f, "{}", OneLine(c.encode_utf8(&mut [0; 4])))?;
+            } else if word == SHOWN_OF_A_WORD + 1 {
+                f.write_str("…")?;
+            }
+        }
+        if word <= SHOWN_OF_A_WORD && self.0.chars().nth(SHOWN).is_some() { f.write_str("…") } else { Ok(()) }
     }
 }
 
@@ -182,6 +218,18 @@ impl Problems {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_2_a_report_repeats_no_long_text_and_keeps_to_its_line() {
+        let problems = Problems::in_file("cameras/a\nb.yaml");
+        let long = "x".repeat(1024);
+        problems.report(Position::START, &long, format!("there is no class '{long}'\u{1b}[2J"), "only car");
+        let report = problems.into_sorted().remove(0).to_string();
+        let (head, tail) = ("x".repeat(SHOWN_OF_A_WORD), "x".repeat(SHOWN_OF_A_WORD - 1));
+        assert_eq!(report, format!("cameras/a\\nb.yaml:1:1: {head}…: there is no class '{tail}…; only car"));
+        let many = format!("{}", Short(&"y ".repeat(1000)));
+        assert_eq!(many.chars().count(), SHOWN + 1);
+    }
 
     #[test]
     fn a_problem_is_one_line_of_bounded_length_whatever_the_file_holds() {

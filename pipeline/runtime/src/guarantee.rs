@@ -14,7 +14,7 @@ use kerbside_release::{FileLedger, Guarantee, LedgerState, MemoryLedger, Noise};
 use sha2::{Digest as _, Sha256};
 use tracing::{error, info, warn};
 
-use crate::error::{RuntimeError, with_causes};
+use crate::error::RuntimeError;
 
 /// The guarantee of a live node. To be called before its spool is opened: see [`FileLedger::open`].
 pub(crate) fn of_node(

@@ -19,9 +19,10 @@ use kerbside_ingest::{CameraHandle, CameraSource, CameraStatus, Pace, Source};
 use kerbside_telemetry::{CameraMetrics, Telemetry};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The repository's root.
+/// The repository's root: tests of several crates use this file.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    crates.into_iter().find(|folder| folder.join("Cargo.lock").is_file()).unwrap().to_owned()
 }
 
 /// The folder of the profile that this test was built with, such as target/debug.

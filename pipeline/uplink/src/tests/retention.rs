@@ -63,7 +63,9 @@ fn pc_19_a_spool_that_was_left_alone_for_long_is_emptied_when_it_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = Spool::open(hourly(folder.path()), WallTime::UNIX_EPOCH).unwrap().0;
     let mut node = Node::of(&spool);
-    (0..5).for_each(|_| drop(spool.append(&node.agg(), now()).unwrap()));
+    for _ in 0..5 {
+        spool.append(&node.agg(), now()).unwrap();
+    }
     spool.close().unwrap();
     let written =
         WallTime::from(fs::metadata(&segments(folder.path(), Table::Agg)[0]).unwrap().modified().unwrap());
