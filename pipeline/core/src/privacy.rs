@@ -189,9 +189,11 @@ pub mod worstcase {
     pub const ROWS_PER_CHUNK: u32 = 8;
 
     /// The most counts that somebody changes who is visible for at most `track_max` at a time:
-    /// rows × (1 + ⌈ρ / chunk⌉).
+    /// 2 × rows × (1 + ⌈ρ / chunk⌉). Privid's rule for one number is half of that. Over all cells together each row of a
+    /// chunk can be two changes: where somebody fills the chunk, his rows are there and those of others are not, which
+    /// come into other cells when he stays away.
     pub const fn rows_per_passage(track_max: Duration) -> u32 {
-        ROWS_PER_CHUNK * (1 + track_max.as_secs().div_ceil(CHUNK.as_secs()) as u32)
+        2 * ROWS_PER_CHUNK * (1 + track_max.as_secs().div_ceil(CHUNK.as_secs()) as u32)
     }
 }
 
@@ -204,7 +206,7 @@ mod tests {
         let strict = Privacy::of(Profile::Strict);
         let Epsilon { passage, count, occupancy, speed, .. } = strict.epsilon;
         assert_eq!((passage, count + occupancy + speed, strict.epsilon.day()), (660, 660, 1980));
-        assert_eq!(worstcase::rows_per_passage(strict.bounds.track_max), 48);
+        assert_eq!(worstcase::rows_per_passage(strict.bounds.track_max), 96);
     }
 
     #[test]

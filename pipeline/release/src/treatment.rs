@@ -126,7 +126,7 @@ mod tests {
         let near =
             |scale: Option<f64>, wanted: f64| assert!((scale.unwrap() - wanted).abs() < wanted / 1e3, "{scale:?}");
         near(scale_of(&[crossing], Profile::Strict, crossing), 4.545);
-        near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 72.73);
+        near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 145.45);
         let presence = person(Measure::PresenceMean);
         near(scale_of(&[presence], Profile::Strict, presence), 545.45e9);
         let both = [presence, person(Measure::OccupancyTime)];
