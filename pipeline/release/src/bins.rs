@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use kerbside_core::finding::Cell;
 
+use crate::cover::Cover;
 use crate::table::ClockQuality;
 
 /// The most bins that are held open, and the most empty ones that are emitted to catch up. A clock
@@ -49,15 +50,15 @@ pub(crate) struct Series {
     /// Bins that end at or before this moment are due. Set by the release stage.
     pub(crate) due: u64,
     open: BTreeMap<u64, Bin>,
-    /// By cell: until when an occupied time has been counted already.
-    covered: Vec<u64>,
+    /// By cell: which occupied time has been counted already.
+    covered: Vec<Cover>,
 }
 
 impl Series {
     pub(crate) fn new(length: u64, mut cells: Vec<Cell>, start: u64) -> Self {
         cells.sort_unstable();
         cells.dedup();
-        let covered = vec![0; cells.len()];
+        let covered = vec![Cover::default(); cells.len()];
         Self { length, cells, next: floor(start, length), due: 0, open: BTreeMap::new(), covered }
     }
 
@@ -102,13 +103,17 @@ impl Series {
     }
 
     /// Any object in a zone from `from` to `to`: the time that another object has covered counts once.
-    /// Intervals come in the order of their ends and share their starts from frame to frame, so the
-    /// end of what is covered is enough to know.
     pub(crate) fn occupancy(&mut self, place: usize, from: u64, to: u64) -> Added {
-        let Some(covered) = self.covered.get_mut(place) else { return Added::Whole };
-        let from = from.max(*covered);
-        *covered = to.max(*covered);
-        if from < to { self.spread(from, to, |bin, nanos| add(bin, place, nanos)) } else { Added::Whole }
+        let Some(cover) = self.covered.get_mut(place) else { return Added::Whole };
+        let mut cover = std::mem::take(cover);
+        let mut added = Added::Whole;
+        cover.add(from, to, |from, to| {
+            if self.spread(from, to, |bin, nanos| add(bin, place, nanos)) == Added::Late {
+                added = Added::Late;
+            }
+        });
+        self.covered[place] = cover;
+        added
     }
 
     /// Steps over a gap that is too long to be filled with empty bins; says how many bins it leaves out.
@@ -134,6 +139,9 @@ impl Series {
     pub(crate) fn close(&mut self) -> Bin {
         let bin = self.open.remove(&self.next).unwrap_or_else(|| self.empty());
         self.next = self.next.saturating_add(self.length);
+        for cover in &mut self.covered {
+            cover.forget_before(self.next);
+        }
         bin
     }
 

@@ -75,15 +75,17 @@ fn measured(site: &'static str, traffic: &[Traffic], days: u64) -> Result<Vec<Us
     }
     for passage in &passages {
         let place = ((passage.at + passage.lasts / 2) / 1000 - START_SECS) / QUARTER_SECS;
-        let key =
-            (format!("camera-{}", passage.camera), passage.class.name().to_owned(), passage.direction.name().to_owned());
+        let key = (
+            format!("camera-{}", passage.camera),
+            passage.class.name().to_owned(),
+            passage.direction.name().to_owned(),
+        );
         if let Some((truth, _)) = series.get_mut(&key) {
             truth[place as usize] += 1.0;
         }
     }
 
-    let scale =
-        f64::from(privacy.bounds.cells_per_track) * 1000.0 / f64::from(privacy.epsilon.count);
+    let scale = f64::from(privacy.bounds.cells_per_track) * 1000.0 / f64::from(privacy.epsilon.count);
     let mut all = Vec::new();
     for of in traffic {
         for sum in [1, 4, 96, bins] {
