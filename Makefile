@@ -1,6 +1,6 @@
 # Thin: everything real is in deploy/setup and `cargo xtask`.
 
-.PHONY: setup demo test bench
+.PHONY: setup demo test bench privacy-audit
 
 ## Installs the system packages that are missing and fetches the real clip.
 setup:
@@ -18,3 +18,7 @@ test: setup
 ## What this machine can do.
 bench: setup
 	cargo xtask bench
+
+## Attacks the released tables and prints one table. QUICK=1 takes a fifth of the data.
+privacy-audit: setup
+	cargo xtask privacy-audit $(if $(QUICK),--quick)

@@ -19,6 +19,7 @@ glib-networking
 libopencv-core-dev
 libopencv-imgproc-dev
 openssl
+python3-venv
 '
 
 missing=''

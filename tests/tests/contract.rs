@@ -109,3 +109,35 @@ fn pc_12_metrics_count_nothing_that_the_pictures_show() {
     // Rule PC-20: what leaves is measured.
     assert!(node.metric("kerbside_egress_bytes_total{class=\"agg\"}").unwrap() > 100.0);
 }
+
+#[test]
+fn pc_9_and_pc_20_a_node_says_what_is_left_of_its_budget_and_releases_a_bin_once() {
+    let (_server, urls) = cameras(&[&vtest()], free_port());
+    let mut node = Node::start(&[("plaza", camera_file(&urls[0], 5.0))], &[]);
+    let budget = "kerbside_privacy_budget_remaining{camera=\"plaza\"}";
+    node.wait_for("a budget and some frames", PATIENCE, |node| {
+        node.metric(budget) == Some(0.66) && node.analysed("plaza") > 5.0
+    });
+    assert_eq!(node.metric("kerbside_privacy_refused_total{rule=\"PC-9\"}"), Some(0.0));
+    assert!(node.running.terminate().success(), "{}", node.log());
+    let first = agg_rows(&node);
+    assert_eq!(first.len(), 4, "{first:#?}");
+    for row in &first {
+        assert_eq!(row["release"], "agg_dp", "{row}");
+        assert!(row["noise_b"].as_f64().unwrap() > 4.5, "{row}");
+    }
+
+    // The node starts again, most likely within the same quarter of an hour: then nothing is left, and nothing leaves.
+    node.restart(&[]);
+    node.wait_for("a budget", PATIENCE, |node| node.metric(budget).is_some() && node.analysed("plaza") > 5.0);
+    let left = node.metric(budget).unwrap();
+    assert!(node.running.terminate().success(), "{}", node.log());
+    let rows = agg_rows(&node);
+    let bins: BTreeSet<String> = rows.iter().map(|row| row["t0"].to_string()).collect();
+    assert_eq!(rows.len(), 4 * bins.len(), "each counter once a bin: {rows:#?}");
+    assert!(left == 0.66 || bins.len() == 1, "{left} was left, and there are {bins:?}");
+}
+
+fn agg_rows(node: &Node) -> Vec<serde_json::Value> {
+    common::rows(&node.spool()).into_iter().filter(|row| row.get("measure").is_some()).collect()
+}

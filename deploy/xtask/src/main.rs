@@ -6,6 +6,7 @@
 mod demo;
 mod gate;
 mod live;
+mod privacy_audit;
 mod shell;
 mod tally;
 
@@ -31,6 +32,12 @@ enum Task {
     },
     /// Times the detector and a whole replay, and prints both
     Bench,
+    /// Attacks the released tables, those of a broken release too, and prints one table
+    PrivacyAudit {
+        /// A fifth of the data: a look, no evidence
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,5 +45,6 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => gate::ci(),
         Task::Demo { once } => demo::run(once),
         Task::Bench => gate::bench(),
+        Task::PrivacyAudit { quick } => privacy_audit::run_audit(quick),
     }
 }

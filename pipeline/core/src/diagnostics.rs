@@ -61,7 +61,7 @@ impl fmt::Display for OneLine<'_> {
 struct Short<'a>(&'a str);
 
 /// Characters of a word that are shown.
-const SHOWN_OF_A_WORD: usize = 60;
+const SHOWN_OF_A_WORD: usize = 80;
 /// Characters that are shown in all.
 const SHOWN: usize = 600;
 

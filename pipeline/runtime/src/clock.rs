@@ -1,7 +1,7 @@
 //! Reading the node's UTC clock, and what is known of its quality.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use kerbside_core::time::WallTime;
 use kerbside_release::ClockQuality;
@@ -23,5 +23,55 @@ pub(crate) fn quality(now: WallTime) -> ClockQuality {
         ClockQuality::Synced
     } else {
         ClockQuality::Unsynced
+    }
+}
+
+/// After so long without a jump a clock is believed that nobody vouches for.
+const PROBATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// The clocks of a process may drift apart by so much before it is a jump.
+const JUMP: Duration = Duration::from_secs(60 * 60);
+
+/// Whether the clock may decide on what is deleted: a cabinet may start with one that is years ahead, and what it
+/// deletes then is lost.
+#[derive(Debug)]
+pub(crate) struct Steadiness {
+    since: (Instant, WallTime),
+}
+
+impl Steadiness {
+    pub(crate) fn from(instant: Instant, wall: WallTime) -> Self {
+        Self { since: (instant, wall) }
+    }
+
+    /// Takes a look at both clocks.
+    pub(crate) fn is_trusted(&mut self, instant: Instant, wall: WallTime, quality: ClockQuality) -> bool {
+        let (began, began_wall) = self.since;
+        let run = instant.saturating_duration_since(began);
+        let (ahead, behind) = (wall.since(began_wall + run), (began_wall + run).since(wall));
+        if ahead.max(behind) > JUMP {
+            self.since = (instant, wall);
+            return quality == ClockQuality::Synced;
+        }
+        quality == ClockQuality::Synced || run >= PROBATION
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_decides_on_deletions_when_it_is_vouched_for_or_has_run_steadily() {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        let (instant, wall) = (Instant::now(), PLAUSIBLE);
+        let mut clock = Steadiness::from(instant, wall);
+        let (synced, unsynced) = (ClockQuality::Synced, ClockQuality::Unsynced);
+        assert!(!clock.is_trusted(instant + HOUR, wall + HOUR, unsynced));
+        assert!(clock.is_trusted(instant + HOUR, wall + HOUR, synced));
+        assert!(clock.is_trusted(instant + 24 * HOUR, wall + 24 * HOUR, unsynced));
+        // It is set ahead by a month, and has to prove itself again.
+        assert!(!clock.is_trusted(instant + 25 * HOUR, wall + 745 * HOUR, unsynced));
+        assert!(!clock.is_trusted(instant + 48 * HOUR, wall + 768 * HOUR, unsynced));
+        assert!(clock.is_trusted(instant + 49 * HOUR, wall + 769 * HOUR, unsynced));
     }
 }

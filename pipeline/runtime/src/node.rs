@@ -82,10 +82,6 @@ impl Node {
             warn!(%damage, "the spool was damaged; what could not be read was cut off");
         }
 
-        if recovery.expired_rows() > 0 {
-            info!(rows = recovery.expired_rows(), "rows that were older than spool.keep were deleted");
-        }
-
         let plans = cameras
             .iter()
             .zip(&model_of_camera)

@@ -15,7 +15,7 @@ use kerbside_uplink::Spool;
 use tracing::{error, info, warn};
 
 use crate::analysis::LONGEST_STEP;
-use crate::clock;
+use crate::clock::{self, Steadiness};
 use crate::error::{RuntimeError, with_causes};
 use crate::health::{CameraHealth, Host};
 use crate::lane::Report;
@@ -96,6 +96,7 @@ struct State {
     /// Bins that were held back and of which the log has told.
     refused_bins: u64,
     refusals_quiet_until: Option<Instant>,
+    steadiness: Steadiness,
 }
 
 impl Releasing {
@@ -114,6 +115,7 @@ impl Releasing {
             learned_quiet_until: None,
             refused_bins: 0,
             refusals_quiet_until: None,
+            steadiness: Steadiness::from(Instant::now(), clock::now()),
         };
         loop {
             let wait = state.next_tick.saturating_duration_since(Instant::now());
@@ -260,6 +262,9 @@ impl Releasing {
             .collect();
         self.release.health(state.health_from, to, clock::quality(to), &samples, &mut state.batches)?;
         state.health_from = to;
+        if !state.steadiness.is_trusted(Instant::now(), to, clock::quality(to)) {
+            return Ok(());
+        }
         match self.spool.expire(to) {
             Ok(0) => {}
             Ok(rows) => info!(rows, "rows that were older than spool.keep were deleted"),

@@ -46,7 +46,6 @@ pub struct SpoolSettings {
 pub struct Recovery {
     damages: Vec<(Table, Damage)>,
     new_epoch: Option<&'static str>,
-    expired_rows: u64,
 }
 
 impl Recovery {
@@ -58,11 +57,6 @@ impl Recovery {
     /// The same, by table.
     pub fn damages_of(&self, table: Table) -> impl Iterator<Item = &Damage> {
         self.damages.iter().filter(move |(of, _)| *of == table).map(|(_, damage)| damage)
-    }
-
-    /// Rows that were deleted because they were older than [`SpoolSettings::keep`].
-    pub fn expired_rows(&self) -> u64 {
-        self.expired_rows
     }
 
     /// Why a new epoch was begun, if it was.
@@ -151,10 +145,7 @@ impl Spool {
         let Ok(streams) = <[Stream; Table::ALL.len()]>::try_from(streams) else {
             unreachable!("one stream for each table")
         };
-        let mut spool = Self { settings, streams, trouble: None, now: None, _lock: lock };
-        // It may have been a long time.
-        recovery.expired_rows = spool.expire(now)?;
-        Ok((spool, recovery))
+        Ok((Self { settings, streams, trouble: None, now: None, _lock: lock }, recovery))
     }
 
     /// Where a table's row numbers continue.
@@ -182,7 +173,8 @@ impl Spool {
     /// still being written is sealed by its age and goes later. They are among the rows of
     /// [`SpoolStatus::dropped_rows`].
     ///
-    /// The clock alone decides: one that is set ahead deletes what it makes too old.
+    /// The clock alone decides: one that is ahead deletes what it makes too old, so a caller that has just started and
+    /// cannot trust its clock waits.
     pub fn expire(&mut self, now: WallTime) -> Result<u64, SpoolError> {
         let limit = now - self.settings.keep;
         let mut rows = 0;

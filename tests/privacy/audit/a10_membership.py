@@ -5,8 +5,11 @@ Aggregate Location Data", NDSS 2018): a week of class A tables of one camera is 
 passes three times a day at the same times (K of rule PC-9), and the attacker says which. Strangers are drawn anew in
 every week; the footpath is quiet, so there is little to hide among.
 
-- *classifiers*, as in the paper: trained on half of the weeks, judged on the other, on the week as it is and on its
-  average day (a habitual target adds up there). Figure: area under the ROC curve, target 0.6.
+- *classifiers* learn from weeks with and without the target and judge others (cross-validation): on the week as it is,
+  as in the paper, and on its average day, a stronger view since a habit adds up there. Figure: area under the ROC
+  curve. 0.6 is the contract's target for the paper's attack. For the average day it is reported only: an attacker
+  with hundreds of labelled weeks comes near the likelihood ratio below, and no ε per passage can hold a habit of a
+  week below 0.6.
 - *likelihood ratio*: knows the target's times, what everybody else did, and the noise; no attacker is better. Figure:
   its advantage (true minus false positive rate), which must stay within what ε allows for 21 passages
   (`composition`). That bound is loose for a week: ε adds up to 13.86, and nothing is promised beyond a day.
@@ -25,6 +28,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -37,6 +41,7 @@ from tables import Released
 
 AUC_LIMIT = 0.6
 EPSILON_PASSAGE = 0.66
+FOLDS = 4
 Numbers = npt.NDArray[np.float64]
 
 
@@ -49,22 +54,20 @@ def weeks_of(table: Released) -> Numbers:
     return values[cells].to_numpy(dtype=float).reshape(worlds, days, BINS_A_DAY, len(cells))
 
 
-def classifiers(week: Numbers, inside: npt.NDArray[np.bool_]) -> dict[str, float]:
+def classifiers(week: Numbers, inside: npt.NDArray[np.bool_], quick: bool) -> dict[str, float]:
     """Area under the curve of each classifier and each way to look at the week."""
-    rng = np.random.default_rng([SEED, 10])
-    order = rng.permutation(len(week))
-    train, test = order[: len(order) // 2], order[len(order) // 2 :]
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     looks = {"week": week.reshape(len(week), -1), "average day": week.mean(axis=1).reshape(len(week), -1)}
     areas = {}
     for look, features in looks.items():
-        components = min(100, len(train) - 1)
         models = {
-            "logistic regression": make_pipeline(StandardScaler(), PCA(components, random_state=SEED), LogisticRegression(max_iter=1_000)),
-            "random forest": RandomForestClassifier(200, min_samples_leaf=2, random_state=SEED, n_jobs=2),
+            "logistic regression": make_pipeline(StandardScaler(), PCA(100, random_state=SEED), LogisticRegression(max_iter=1_000)),
+            "random forest": RandomForestClassifier(150, min_samples_leaf=2, random_state=SEED, n_jobs=2),
         }  # fmt: skip
         for name, model in models.items():
-            model.fit(features[train], inside[train])
-            areas[f"{name} on the {look}"] = float(roc_auc_score(inside[test], model.predict_proba(features[test])[:, 1]))
+            if quick and look == "week":
+                continue
+            areas[f"{name} on the {look}"] = cross_val_score(model, features, inside, cv=folds, scoring="roc_auc").mean()
     return areas
 
 
@@ -73,37 +76,24 @@ def advantage(ratio: Numbers, inside: npt.NDArray[np.bool_]) -> float:
     return float((ratio[inside] > 0).mean() - (ratio[~inside] > 0).mean())
 
 
-def target_adds(table: Released) -> Numbers:
-    """What the target adds to an exact day of the footpath: [bin of the day, cell]."""
-    target = Target()
-    adds = np.zeros((BINS_A_DAY, len(table.cells)))
-    cells = table.cells.reset_index(drop=True)
-    for hour in target.hours:
-        at = int(hour * 3_600_000) // BIN_MS
-        for index, cell in cells.iterrows():
-            if cell["measure"] == "crossing_count" and cell["dir"] == "forward":
-                adds[at, index] += 1
-            elif cell["measure"] == "speed_hist" and cell["bucket"] == target.speed_kmh // 10:
-                adds[at, index] += 1
-    return adds
-
-
 def a_10_membership(folder: Path, quick: bool) -> list[Finding]:
     """The classifiers and the likelihood ratio, on released and on exact tables."""
-    del quick
     findings = []
     exact = Released.read(folder, "week", "exact")
-    truth = weeks_of(exact)
+    *_, alone = weeks_of(exact)
+    truth = weeks_of(exact)[:-1]
     inside = np.arange(len(truth)) % 2 == 0
-    adds = target_adds(exact)
+    adds = alone.mean(axis=0)
     others = truth - inside[:, None, None, None] * adds
     for variant, label in (("real", "released"), ("exact", "exact counts")):
         table = exact if variant == "exact" else Released.read(folder, "week", "real")
-        week = weeks_of(table)
-        for words, area in classifiers(week, inside).items():
+        week = weeks_of(table)[:-1]
+        for words, area in classifiers(week, inside, quick).items():
+            paper = words.endswith("week")
             if variant == "real":
-                findings.append(Finding("A10", f"{words}; {label}", area, AUC_LIMIT, False, "area under the curve"))
-            elif words == "logistic regression on the average day":
+                note = "area under the curve" if paper else f"area under the curve; target {AUC_LIMIT}, not promised: see A10's text"
+                findings.append(Finding("A10", f"{words}; {label}", area, AUC_LIMIT if paper else None, False, note))
+            elif paper or quick:
                 findings.append(Finding("A10", f"{words}; {label}", area, AUC_LIMIT, True, "area under the curve"))
         scale = table.cells["noise_b"].to_numpy(dtype=float)
         per_day = log_likelihood_ratio(week, others, adds, scale).sum(axis=-1)

@@ -140,6 +140,9 @@ def a_5_singling_out(folder: Path, quick: bool) -> list[Finding]:
             for how, words in kinds.items():
                 limit = worst if how == "multivariate" else LIMIT
                 add(f"{city}, {words}; {label}", exhaustive(seen, people, others, how), limit, variant == "exact")
+            if (city, variant) == ("town", "exact"):
+                # Its evaluator takes a busy cell for one person, which hides even exact counts: no control.
+                continue
             sample = (seen[seen["world"] == 0], people[people["world"] == 0], others[others["world"] == 0])
             n = min(len(sample[1]), len(sample[2]))
             one_city = (sample[0], sample[1].sample(n, random_state=SEED), sample[2].sample(n, random_state=SEED))

@@ -19,7 +19,7 @@ any: the released columns are fixed and hold no id (PC-5), so there is nothing t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,14 @@ LIMIT = 0.05
 HALVES = (["s_x", "dir_x", "class_x"], ["s_y", "dir_y", "class_y"])
 LONGEST_S = 7_200.0
 MOST_RECORDS = 1_500
+FEWEST_TARGETS = 30
+PAIRS = 4
+
+Place = tuple[int, int]
+"""A camera and a day."""
 
 
-def joined(passages: pd.DataFrame, x: tuple[int, int], y: tuple[int, int]) -> pd.DataFrame:
+def joined(passages: pd.DataFrame, x: Place, y: Place) -> pd.DataFrame:
     """True people who passed at both (camera, day): the first passage at x and the one that follows it best at y."""
     first = passages[(passages["camera"] == x[0]) & (passages["day"] == x[1])]
     second = passages[(passages["camera"] == y[0]) & (passages["day"] == y[1])]
@@ -56,7 +61,7 @@ def joined(passages: pd.DataFrame, x: tuple[int, int], y: tuple[int, int]) -> pd
     )
 
 
-def paired(records: pd.DataFrame, x: tuple[int, int], y: tuple[int, int], lag_s: dict[str, float]) -> pd.DataFrame:
+def paired(records: pd.DataFrame, x: Place, y: Place, lag_s: dict[str, float]) -> pd.DataFrame:
     """The attacker's pairs: records of x and y of one class, assigned so that the times between fit the usual lag."""
     day = records["bin"] * BIN_MS // DAY_MS
     seconds = (records["bin"] * BIN_MS % DAY_MS + BIN_MS / 2) / 1000.0
@@ -85,8 +90,8 @@ def paired(records: pd.DataFrame, x: tuple[int, int], y: tuple[int, int], lag_s:
     return shuffled(pd.concat(made, ignore_index=True), SEED) if made else pd.DataFrame()
 
 
-def places(passages: pd.DataFrame, others: pd.DataFrame, days: bool, most: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where to link: the pairs of cameras (or the cameras, over two days) that most targets passed."""
+def places(passages: pd.DataFrame, others: pd.DataFrame, days: bool) -> list[tuple[Place, Place]]:
+    """Where to link: the pairs of cameras (or the cameras, over two days) that most targets passed on one trip."""
     cameras = range(int(passages["camera"].max()) + 1)
     if days:
         candidates = [((camera, 0), (camera, 1)) for camera in cameras]
@@ -94,20 +99,17 @@ def places(passages: pd.DataFrame, others: pd.DataFrame, days: bool, most: int) 
         candidates = [((x, 0), (y, 0)) for x in cameras for y in cameras if x != y]
     counted = passages[passages["day"] == 0].groupby(["trip", "camera"])["person"].agg(set)
 
-    def together(pair: tuple[tuple[int, int], tuple[int, int]]) -> int:
+    def together(pair: tuple[Place, Place]) -> int:
         (x, _), (y, _) = pair
-        return sum(
-            len(counted.get((trip, x), set()) & counted.get((trip, y), set())) for trip in passages["trip"].unique()
-        )
+        return sum(len(counted.get((trip, x), set()) & counted.get((trip, y), set())) for trip in (0, 1))
 
     ranked = sorted(candidates, key=together, reverse=True)
-    yield from (pair for pair in ranked if len(joined(others, *pair)) >= 30)
-    del most
+    enough = (pair for pair in ranked if min(len(joined(passages, *pair)), len(joined(others, *pair))) >= FEWEST_TARGETS)
+    return list(itertools.islice(enough, PAIRS))
 
 
-def link(pair: tuple[tuple[int, int], tuple[int, int]], seen: pd.DataFrame, people: pd.DataFrame, others: pd.DataFrame) -> tuple[int, int, int]:
+def link(seen: pd.DataFrame, people: pd.DataFrame, others: pd.DataFrame) -> tuple[int, int, int]:
     """Attacks, links of the city's people, links of the twin's."""
-    del pair
     n = min(len(people), len(others), 400)
     np.random.seed(SEED)  # anonymeter draws its targets from numpy's global generator.
     attack = LinkabilityEvaluator(ori=people, syn=seen, control=others, aux_cols=HALVES, n_attacks=n, n_neighbors=1)
@@ -123,12 +125,8 @@ def a_6_linkability(folder: Path, quick: bool) -> list[Finding]:
     for world in range(2 if quick else 6):
         passages, others = (frame[frame["world"] == world] for frame in (everyone, everyone_else))
         for what in ("cameras", "days"):
-            for taken, (x, y) in enumerate(places(passages, others, what == "days", 4)):
-                if taken == 4:
-                    break
+            for x, y in places(passages, others, what == "days"):
                 targets, strangers = joined(passages, x, y), joined(others, x, y)
-                if len(targets) < 30:
-                    continue
                 # What is generally known: from the twin, so from nobody who is in the table.
                 lag = (strangers["s_y"] - strangers["s_x"]).groupby(strangers["class_x"]).median().to_dict()
                 for how in ("real", "exact", "objects"):
@@ -138,14 +136,15 @@ def a_6_linkability(folder: Path, quick: bool) -> list[Finding]:
                         records = tables[how]
                         seen = paired(records[records["world"] == world], x, y, lag)
                     if len(seen) >= 10:
-                        totals[what, how] += np.array(link((x, y), seen, targets, strangers))
+                        totals[what, how] += np.array(link(seen, targets, strangers))
     labels = {"real": "released", "exact": "exact counts", "objects": "a row an object, with pseudonym"}
     findings = []
     for (what, how), (attacks, hits, chance) in totals.items():
         results = EvaluationResults(n_attacks=int(attacks), n_success=int(hits), n_baseline=0, n_control=int(chance))
         value, (_, upper) = results.risk()
         note = f"advantage {value:.3f}; {hits} of {attacks} linked, {chance} of the twin's"
-        findings.append(Finding("A6", f"two {what}; {labels[how]}", value if quick else upper, LIMIT, how != "real", note))
+        limit = None if how == "exact" else LIMIT
+        findings.append(Finding("A6", f"two {what}; {labels[how]}", value if quick else upper, limit, how == "objects", note))
     note = "not run: no profile exports a pseudonym (PC-5)"
     findings.append(Finding("A6", "kinematic re-linking over epochs", 0.0, None, note=note))
     return findings

@@ -109,30 +109,45 @@ def people_of(plan: CityPlan, seed: int) -> pd.DataFrame:
 def passages_of(plan: CityPlan, seed: int) -> pd.DataFrame:
     """All passages of a city: `PASSAGE_COLUMNS` and what only the truth knows: `person`, `day`, `trip`."""
     rng = np.random.default_rng([seed, 7])
-    rows: list[tuple[object, ...]] = []
-    for who in people_of(plan, seed).itertuples():
-        kind = str(who[4])
-        for day in range(plan.days):
-            for trip, (hour, start, end, along_row) in enumerate(
-                [(who.out_h, who.home, who.work, who.along_row), (who.back_h, who.work, who.home, not who.along_row)]
-            ):
-                leave_s = (day * 24.0 + hour) * 3600.0 + rng.normal(0.0, 600.0)
-                kmh = SPEED_KMH[kind] * who.pace * rng.normal(1.0, 0.05)
-                stops = route(plan, start, end, along_row)
-                for hop, camera in enumerate(stops):
-                    then = stops[hop + 1] if hop + 1 < len(stops) else camera
-                    before = stops[hop - 1] if hop else camera
-                    ahead = then - camera if then != camera else camera - before
-                    at_s = leave_s + hop * plan.spacing_m / (kmh / 3.6)
-                    lasts_s = 30.0 / (kmh / 3.6) * rng.uniform(0.8, 1.2)
-                    rows.append(
-                        (
-                            0, camera, int(at_s * 1000), int(lasts_s * 1000), kind,
-                            "forward" if ahead > 0 else "backward", 1 + int(rng.random() < 0.5),
-                            int(np.clip(kmh * rng.normal(1.0, 0.1), 1, 119)), who.person, day, trip,
-                        )
-                    )  # fmt: skip
-    passages = pd.DataFrame(rows, columns=[*PASSAGE_COLUMNS, "person", "day", "trip"])
+    people = people_of(plan, seed)
+    out = people.assign(trip=0, hour=people["out_h"], start=people["home"], end=people["work"])
+    back = people.assign(
+        trip=1, hour=people["back_h"], start=people["work"], end=people["home"], along_row=~people["along_row"]
+    )
+    trips = pd.concat([frame.assign(day=day) for day in range(plan.days) for frame in (out, back)], ignore_index=True)
+    n = len(trips)
+    leave_s = (trips["day"] * 24.0 + trips["hour"]) * 3600.0 + rng.normal(0.0, 600.0, n)
+    kmh = trips["class"].map(SPEED_KMH) * trips["pace"] * rng.normal(1.0, 0.05, n)
+
+    ways: dict[tuple[int, int, bool], list[int]] = {}
+    stops = []
+    for way in zip(trips["start"], trips["end"], trips["along_row"]):
+        if way not in ways:
+            ways[way] = route(plan, *way)
+        stops.append(ways[way])
+    length = np.array([len(stop) for stop in stops])
+    camera = np.concatenate(stops)
+    of = np.repeat(np.arange(n), length)
+    hop = np.arange(len(camera)) - np.repeat(np.cumsum(length) - length, length)
+    is_last = hop == length[of] - 1
+    ahead = np.where(is_last, camera - np.roll(camera, 1), np.roll(camera, -1) - camera)
+
+    pace = kmh.to_numpy()[of]
+    passages = pd.DataFrame(
+        {
+            "world": 0,
+            "camera": camera,
+            "at_ms": ((leave_s.to_numpy()[of] + hop * plan.spacing_m / (pace / 3.6)) * 1000).astype(np.int64),
+            "lasts_ms": (30.0 / (pace / 3.6) * rng.uniform(0.8, 1.2, len(camera)) * 1000).astype(np.int64),
+            "class": trips["class"].to_numpy()[of],
+            "dir": np.where(ahead > 0, "forward", "backward"),
+            "lines": rng.integers(1, 3, len(camera)),
+            "speed_kmh": np.clip(pace * rng.normal(1.0, 0.1, len(camera)), 1, 119).astype(int),
+            "person": trips["person"].to_numpy()[of],
+            "day": trips["day"].to_numpy()[of],
+            "trip": trips["trip"].to_numpy()[of],
+        }
+    )
     return within_bins(passages, plan.days)
 
 

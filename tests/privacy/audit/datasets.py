@@ -37,10 +37,10 @@ class Size:
     def of(cls, quick: bool) -> Size:
         """The sizes of a run."""
         return cls(
-            town=CityPlan(people=4_000, days=2),
-            town_worlds=2 if quick else 8,
+            town=CityPlan(people=8_000, days=2),
+            town_worlds=2 if quick else 10,
             village=CityPlan(people=300, days=2, shares=(0.8, 0.15, 0.05), habits_seed=3),
-            village_worlds=8 if quick else 24,
+            village_worlds=8 if quick else 48,
             night_worlds=40 if quick else 80,
             nights=30,
             week_worlds=200 if quick else 800,
@@ -84,7 +84,8 @@ def nights(size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def weeks(size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A10: a quiet footpath for a week, 70 passages a day by strangers drawn anew in every world, and in even worlds
-    the target as well. Quiet, because a crowd to hide in only makes the attack harder."""
+    the target as well. Quiet, because a crowd to hide in only makes the attack harder. The last world has the target
+    alone: what he adds to an exact table."""
     rng = np.random.default_rng([SEED, 10])
     days = 7
     n = rng.poisson(70 * days, size.week_worlds)
@@ -94,11 +95,12 @@ def weeks(size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     at = day * DAY_MS + (hour.clip(0.0, 23.98) * 3_600_000).astype(np.int64)
     strangers = once(world, at, rng, rng.random(len(world)) < 0.5)
     target = Target()
-    grid = np.meshgrid(np.arange(0, size.week_worlds, 2), np.arange(days), np.array(target.hours), indexing="ij")
+    members = np.append(np.arange(0, size.week_worlds, 2), size.week_worlds)
+    grid = np.meshgrid(members, np.arange(days), np.array(target.hours), indexing="ij")
     at = (grid[1] * DAY_MS + grid[2] * 3_600_000).astype(np.int64).ravel()
     member = once(grid[0].ravel(), at, rng, True, lasts_ms=target.lasts_ms, lines=2, speed_kmh=target.speed_kmh)
     passages = within_bins(pd.concat([strangers, member], ignore_index=True), days)
-    return passages, worlds(size.week_worlds, days)
+    return passages, worlds(size.week_worlds + 1, days)
 
 
 def worlds(count: int, days: int) -> pd.DataFrame:

@@ -28,7 +28,7 @@ class Finding:
     @property
     def passes(self) -> bool:
         """Whether the figure keeps to its limit; not a number never does."""
-        return self.limit is None or (not math.isnan(self.figure) and self.figure <= self.limit)
+        return self.limit is None or bool(not math.isnan(self.figure) and self.figure <= self.limit)
 
     def line(self) -> str:
         """As JSON."""

@@ -83,7 +83,8 @@ impl FileLedger {
         let midnight = next_midnight(now);
         let old = book.unwrap_or_else(|| Book::new(now));
         let is_ahead = content_of(&old).ahead_of(now).is_some();
-        if !matches!(state, LedgerState::Refusing(_)) && !(is_ahead && ahead == Ahead::Forget) {
+        let is_cured = is_ahead && ahead == Ahead::Forget;
+        if !matches!(state, LedgerState::Refusing(_)) && !is_cured {
             return Err(LedgerError::NothingToRenew(places.ledger()));
         }
         let seen = witness.map_or((0, 0), |witness| (witness.generation, witness.renewals));

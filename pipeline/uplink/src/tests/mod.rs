@@ -19,10 +19,11 @@ use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Measure};
 use kerbside_core::geometry::SiteId;
 use kerbside_core::observation::TrackId;
+use kerbside_core::privacy::{Bins, Privacy, Profile};
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_release::{
-    Bins, CameraPlan, ClockQuality, FrameReport, HealthSample, IncidentSeed, NodeIdentity, Positions, Release,
-    ReleasedBatch, StreamPosition, Table,
+    CameraPlan, CameraUid, ClockQuality, FrameReport, Guarantee, HealthSample, IncidentSeed, NodeIdentity,
+    Positions, Release, ReleasedBatch, StreamPosition, Table,
 };
 
 use crate::{Damage, Gap, Item, Reader, Spool, SpoolSettings};
@@ -61,11 +62,18 @@ impl Node {
             ],
             incidents: Vec::new(),
             watched: Vec::new(),
-            bins: Bins { person: MINUTE, bicycle: MINUTE, vehicle: MINUTE },
+            alerts: Vec::new(),
+            uid: CameraUid([0; 16]),
+            privacy: Privacy { bins: Bins::all(MINUTE), ..Privacy::of(Profile::Standard) },
         };
-        let release =
-            Release::new(identity, vec![plan], Positions { agg, health, incident: agg }, WallTime::UNIX_EPOCH)
-                .unwrap();
+        let release = Release::new(
+            identity,
+            vec![plan],
+            Positions { agg, health, incident: agg },
+            WallTime::UNIX_EPOCH,
+            Guarantee::Demonstration,
+        )
+        .unwrap();
         Self { release, minute: 0, site }
     }
 

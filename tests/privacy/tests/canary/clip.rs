@@ -5,6 +5,7 @@
 //! so that it is part of what changes too, and small where people pass, so that cuttings of people would show it.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use kerbside_core::frame::{ColourMatrix, ColourRange, Plane};
 use kerbside_core::time::MediaTime;
@@ -19,8 +20,13 @@ const PICTURES: usize = 150;
 const FROM: usize = 20;
 const FPS: f64 = 10.0;
 
+/// Held while a clip is written and while a node is started: the writer's file would be open in the node too, where
+/// several tests run in one process.
+pub static FILES: Mutex<()> = Mutex::new(());
+
 /// Writes the clip, or one of the same length and size in which nothing ever happens.
 pub fn render(path: &Path, busy: bool) {
+    let _files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut writer = ClipWriter::create(path, FPS).unwrap();
     let mut luma = Vec::new();
     for (number, frame) in frames(&vtest()).skip(FROM).take(PICTURES).enumerate() {

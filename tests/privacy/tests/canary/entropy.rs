@@ -2,7 +2,7 @@
 //!
 //! Of 32 random bytes some 30 are different (256 · (1 − (255/256)^32) = 30.1, deviation 1.3). Text has fewer signs to
 //! draw from and is judged by 64 of them: random base64 has some 41 different ones, random printable text some 47, and
-//! both hold capitals in plenty, which log lines, metrics and rows do not. Those repeat themselves far more.
+//! both hold capitals in plenty and no blanks, other than log lines, metrics and rows. Those repeat themselves far more.
 
 /// Bytes that are judged together.
 pub const RUN: usize = 32;
@@ -12,7 +12,7 @@ const DENSE: usize = 27;
 const TEXT_RUN: usize = 64;
 const DENSE_TEXT: usize = 36;
 /// And how many of them are capitals: random base64 has 26, random printable text 18.
-const CAPITALS: usize = 10;
+const CAPITALS: usize = 12;
 
 /// Different values in a piece.
 pub fn values(piece: &[u8]) -> usize {
@@ -32,7 +32,8 @@ pub fn runs(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
         if binary.is_some_and(|piece| values(piece) >= DENSE) {
             add(at..at + RUN);
         }
-        let text = bytes.get(at..at + TEXT_RUN).filter(|piece| piece.iter().all(|byte| is_text(*byte)));
+        let is_word = |piece: &&[u8]| piece.iter().all(|byte| is_text(*byte) && *byte != b' ');
+        let text = bytes.get(at..at + TEXT_RUN).filter(is_word);
         let capitals = |piece: &[u8]| piece.iter().filter(|byte| byte.is_ascii_uppercase()).count();
         if text.is_some_and(|piece| values(piece) >= DENSE_TEXT && capitals(piece) >= CAPITALS) {
             add(at..at + TEXT_RUN);

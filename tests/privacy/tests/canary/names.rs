@@ -21,8 +21,8 @@ fn payload() -> String {
     letters.collect()
 }
 
-/// The longest part of the text that may come back in the answer to who wrote it: two names' length.
-const ECHO: usize = 64;
+/// The longest part of the text that may come back in the answer to who wrote it: three names' length.
+const ECHO: usize = 96;
 
 const CAMERA: &str = "source: SOURCE\nanalyse_fps: 2\ndetector: {model: MODEL, min_score: 0.5}\n\
                       classes: [CLASS]\ngeometry:\n  lines:\n    SITE: {from: [0.5, 0.3], to: [0.5, 0.66]}\n  \

@@ -10,10 +10,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+use crate::clip::FILES;
 use crate::common::{Running, free_port, kerbside, program, root};
 use crate::scan::Piece;
 
@@ -98,6 +101,7 @@ impl Site {
         for variable in ["HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
             command.env(variable, self.path("home"));
         }
+        let files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
         let child = command
             .env("TMPDIR", self.path("tmp"))
             .current_dir(self.path("work"))
@@ -110,6 +114,7 @@ impl Site {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
+        drop(files);
         self.running = Some(Running(child));
         self.wait_for("the metrics page", |site| site.fetch("/metrics").is_some());
     }
@@ -148,9 +153,16 @@ impl Site {
     pub fn wait_for(&self, what: &str, so: impl Fn(&Self) -> bool) {
         let since = Instant::now();
         while !so(self) {
+            assert!(self.runs(), "{what}: the node has ended\n{}", self.log());
             assert!(since.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}\n{}", self.log());
             thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    fn runs(&self) -> bool {
+        let process = self.running.as_ref().map(|running| Pid::from_child(&running.0));
+        let exited = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        process.is_some_and(|process| waitid(WaitId::Pid(process), exited).unwrap().is_none())
     }
 
     pub fn terminate(&mut self) {
