@@ -118,7 +118,7 @@ impl World {
 fn bound(likely: &World, unlikely: &World, half: usize, event: Event) -> f64 {
     let low = share_at_least(likely.hits(half, event), likely.runs[half], ALPHA / 2.0);
     let high = share_at_most(unlikely.hits(half, event), unlikely.runs[half], ALPHA / 2.0);
-    if low > 0.0 { (low / high).ln() } else { 0.0 }
+    if low > 0.0 { (low / high).ln().max(0.0) } else { 0.0 }
 }
 
 /// The best event by the first half, judged by the second.
