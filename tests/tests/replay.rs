@@ -24,10 +24,10 @@ fn the_real_clip_gives_the_same_bytes_twice_and_its_people_are_found() {
     let folder = tempfile::tempdir().unwrap();
     // Side by side, with different numbers of threads, one with an overlay: neither time nor threads nor anyone's
     // looking on may reach a result.
-    let runs: Vec<_> = ["1", "2"]
+    let runs: Vec<_> = [("1", "1", None), ("2", "2", None), ("exact", "1", Some("--bin=15m"))]
         .into_iter()
-        .map(|threads| {
-            let out = folder.path().join(threads);
+        .map(|(name, threads, bin)| {
+            let out = folder.path().join(name);
             program("kerbside")
                 .arg("replay")
                 .arg(vtest())
@@ -35,8 +35,9 @@ fn the_real_clip_gives_the_same_bytes_twice_and_its_people_are_found() {
                 .arg("--out")
                 .arg(&out)
                 .arg("--tracks")
-                .arg(folder.path().join(format!("{threads}.csv")))
-                .args((threads == "2").then(|| format!("--overlay={}", folder.path().join("seen.mp4").display())))
+                .arg(folder.path().join(format!("{name}.csv")))
+                .args(bin)
+                .args((name == "2").then(|| format!("--overlay={}", folder.path().join("seen.mp4").display())))
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap()
@@ -54,7 +55,8 @@ fn the_real_clip_gives_the_same_bytes_twice_and_its_people_are_found() {
     assert_eq!(bytes("1.csv"), bytes("2.csv"));
 
     overlay_shows_the_clip_and_what_was_found(&folder.path().join("seen.mp4"));
-    released_rows_count_the_people(&folder.path().join("1"));
+    released_rows_count_the_people(&folder.path().join("exact"));
+    released_rows_have_noise(&folder.path().join("1"));
     tracks_find_the_people(&fs::read_to_string(folder.path().join("1.csv")).unwrap());
 }
 
@@ -100,11 +102,22 @@ fn released_rows_count_the_people(out: &Path) {
     let occupied = sum("occupancy_time", "none");
     assert!((40..=80).contains(&occupied), "{occupied} s");
     for row in rows.iter().filter(|row| row["table"] == "agg.v1") {
-        assert_eq!(row["release"], "agg_exact");
+        assert_eq!(row["release"], "demo");
         assert_eq!(row["noise_b"], 0.0);
         assert_eq!(row["t0"], "1970-01-01T00:00:00.000Z");
         assert_eq!(row["t1"], "1970-01-01T00:15:00.000Z");
         assert_eq!(row["n_frames"], FRAMES);
+    }
+}
+
+/// As a node would release them: people are counted with noise, which follows from the clip.
+fn released_rows_have_noise(out: &Path) {
+    let rows = rows(out);
+    let counts: Vec<_> = rows.iter().filter(|row| row["measure"] == "crossing_count").collect();
+    assert_eq!(counts.len(), 2, "{counts:#?}");
+    for row in rows.iter().filter(|row| row["table"] == "agg.v1") {
+        assert_eq!(row["release"], "agg_dp");
+        assert!(row["noise_b"].as_f64().unwrap() > 4.5, "{row}");
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use kerbside_core::finding::Cell;
 
+use crate::cover::Cover;
 use crate::table::ClockQuality;
 
 /// The most bins that are held open, and the most empty ones that are emitted to catch up. A clock
@@ -49,15 +50,24 @@ pub(crate) struct Series {
     /// Bins that end at or before this moment are due. Set by the release stage.
     pub(crate) due: u64,
     open: BTreeMap<u64, Bin>,
-    /// By cell: until when an occupied time has been counted already.
-    covered: Vec<u64>,
+<<<<<<< HEAD
+    /// By cell: which time has been counted as occupied already.
+    covered: Vec<Covered>,
+=======
+    /// By cell: which occupied time has been counted already.
+    covered: Vec<Cover>,
+>>>>>>> audit
 }
 
 impl Series {
     pub(crate) fn new(length: u64, mut cells: Vec<Cell>, start: u64) -> Self {
         cells.sort_unstable();
         cells.dedup();
-        let covered = vec![0; cells.len()];
+<<<<<<< HEAD
+        let covered = vec![Covered::default(); cells.len()];
+=======
+        let covered = vec![Cover::default(); cells.len()];
+>>>>>>> audit
         Self { length, cells, next: floor(start, length), due: 0, open: BTreeMap::new(), covered }
     }
 
@@ -101,14 +111,32 @@ impl Series {
         self.spread(from, to, |bin, nanos| add(bin, place, nanos))
     }
 
-    /// Any object in a zone from `from` to `to`: the time that another object has covered counts once.
-    /// Intervals come in the order of their ends and share their starts from frame to frame, so the
-    /// end of what is covered is enough to know.
+<<<<<<< HEAD
+    /// Any object in a zone from `from` to `to`: the time that another object has covered counts once. What is summed is
+    /// the union of all intervals, in whatever order they come, so that one object adds no more than its own time to it,
+    /// and never takes away what another adds.
     pub(crate) fn occupancy(&mut self, place: usize, from: u64, to: u64) -> Added {
         let Some(covered) = self.covered.get_mut(place) else { return Added::Whole };
-        let from = from.max(*covered);
-        *covered = to.max(*covered);
-        if from < to { self.spread(from, to, |bin, nanos| add(bin, place, nanos)) } else { Added::Whole }
+        let mut added = Added::Whole;
+        for (from, to) in covered.cover(from, to) {
+            if self.spread(from, to, |bin, nanos| add(bin, place, nanos)) == Added::Late {
+                added = Added::Late;
+            }
+        }
+=======
+    /// Any object in a zone from `from` to `to`: the time that another object has covered counts once.
+    pub(crate) fn occupancy(&mut self, place: usize, from: u64, to: u64) -> Added {
+        let Some(cover) = self.covered.get_mut(place) else { return Added::Whole };
+        let mut cover = std::mem::take(cover);
+        let mut added = Added::Whole;
+        cover.add(from, to, |from, to| {
+            if self.spread(from, to, |bin, nanos| add(bin, place, nanos)) == Added::Late {
+                added = Added::Late;
+            }
+        });
+        self.covered[place] = cover;
+>>>>>>> audit
+        added
     }
 
     /// Steps over a gap that is too long to be filled with empty bins; says how many bins it leaves out.
@@ -134,6 +162,14 @@ impl Series {
     pub(crate) fn close(&mut self) -> Bin {
         let bin = self.open.remove(&self.next).unwrap_or_else(|| self.empty());
         self.next = self.next.saturating_add(self.length);
+<<<<<<< HEAD
+        // What comes for a closed bin is late, covered or not.
+        self.covered.iter_mut().for_each(|covered| covered.forget_before(self.next));
+=======
+        for cover in &mut self.covered {
+            cover.forget_before(self.next);
+        }
+>>>>>>> audit
         bin
     }
 
@@ -179,6 +215,49 @@ impl Series {
             at = end;
         }
         added
+    }
+}
+
+/// Intervals that do not touch, by their starts.
+#[derive(Clone, Debug, Default)]
+struct Covered {
+    ends: BTreeMap<u64, u64>,
+}
+
+impl Covered {
+    /// Covers an interval; gives back the parts of it that were not covered before.
+    fn cover(&mut self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut new = Vec::new();
+        if from >= to {
+            return new;
+        }
+        // All that touches the interval becomes one with it.
+        let (mut first, mut last, mut at) = (from, to, from);
+        while let Some((&start, &end)) = self.ends.range(..=to).next_back().filter(|(_, end)| **end >= from) {
+            self.ends.remove(&start);
+            (first, last) = (first.min(start), last.max(end));
+            new.push((start, end));
+        }
+        let known = std::mem::take(&mut new);
+        for (start, end) in known.into_iter().rev() {
+            if at < start {
+                new.push((at, start));
+            }
+            at = at.max(end);
+        }
+        if at < to {
+            new.push((at, to));
+        }
+        self.ends.insert(first, last);
+        new
+    }
+
+    /// Nothing before this moment is asked for again.
+    fn forget_before(&mut self, moment: u64) {
+        while let Some((&start, &end)) = self.ends.first_key_value().filter(|(_, end)| **end <= moment) {
+            debug_assert!(start <= end);
+            self.ends.remove(&start);
+        }
     }
 }
 
@@ -241,6 +320,26 @@ mod tests {
             series.occupancy(0, from, to);
         }
         assert_eq!(closed(&mut series, 120), [(110, vec![9, 0]), (120, vec![3, 0])]);
+    }
+
+    /// One object's sliver never hides what others add, in whatever order they come.
+    #[test]
+    fn pc_8_occupied_time_is_the_union_of_all_stays() {
+        let union = |stays: &[(u64, u64)]| {
+            let mut series = series();
+            stays.iter().for_each(|(from, to)| _ = series.occupancy(0, *from, *to));
+            closed(&mut series, 120).iter().map(|(_, sums)| sums[0]).sum::<u64>()
+        };
+        assert_eq!(union(&[(109, 110), (101, 110)]), 9);
+        assert_eq!(union(&[(104, 105), (108, 109), (101, 112)]), 11);
+        assert_eq!(union(&[(101, 112), (104, 105), (111, 115), (118, 119)]), 15);
+        assert_eq!(union(&[(105, 105), (103, 101)]), 0);
+        let stays = [(101, 104), (106, 107), (103, 106), (110, 118), (112, 113)];
+        for turned in 0..stays.len() {
+            let mut stays = stays;
+            stays.rotate_left(turned);
+            assert_eq!(union(&stays), 14, "{stays:?}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod bins;
 mod camera;
 mod columns;
 mod contract;
+mod cover;
 mod error;
 mod health;
 mod incident;

@@ -77,7 +77,7 @@ pub(crate) fn treatments(cells: &[Cell], privacy: &Privacy, is_demonstration: bo
         let Privacy { epsilon, bounds, .. } = privacy;
         let (bound, milli) = match Family::of(cell.measure) {
             Family::Counts if privacy.profile == Profile::StrictWorstcase => {
-                (u64::from(worstcase::rows_per_passage(bounds.track_max)), epsilon.passage)
+                (u64::from(worstcase::changes_per_passage(bounds.track_max, cells.len())), epsilon.passage)
             }
             Family::Counts => (u64::from(bounds.cells_per_track), epsilon.count),
             Family::Histograms => (histograms * most_moved(cell.measure), epsilon.speed),
@@ -126,7 +126,13 @@ mod tests {
         let near =
             |scale: Option<f64>, wanted: f64| assert!((scale.unwrap() - wanted).abs() < wanted / 1e3, "{scale:?}");
         near(scale_of(&[crossing], Profile::Strict, crossing), 4.545);
+<<<<<<< HEAD
         near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 72.73);
+        let back = crossing.directed(Direction::Backward);
+        near(scale_of(&[crossing, back], Profile::StrictWorstcase, crossing), 145.45);
+=======
+        near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 145.45);
+>>>>>>> audit
         let presence = person(Measure::PresenceMean);
         near(scale_of(&[presence], Profile::Strict, presence), 545.45e9);
         let both = [presence, person(Measure::OccupancyTime)];

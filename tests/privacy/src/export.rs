@@ -60,7 +60,8 @@ pub fn export(folder: &Path) -> Result<(), Trouble> {
     for line in lines(&folder.join("jobs.csv"), "name,layout,variant,seed")? {
         let job = Job::read(&line)?;
         let variant = if job.is_exact { "exact" } else { "real" };
-        let write = |what: &str, text: String| fs::write(out.join(format!("{}.{variant}{what}.csv", job.name)), text);
+        let write =
+            |what: &str, text: String| fs::write(out.join(format!("{}.{variant}{what}.csv", job.name)), text);
         let told = run(&job, &read_worlds(folder, &job.name)?)?;
         write("", told.rows)?;
         write(".cells", told.cells)?;
@@ -110,7 +111,8 @@ impl Job {
 }
 
 fn run(job: &Job, worlds: &[World]) -> Result<Told, Trouble> {
-    let cameras = worlds.iter().flat_map(|world| &world.passages).map(|passage| passage.camera + 1).max().unwrap_or(1);
+    let cameras =
+        worlds.iter().flat_map(|world| &world.passages).map(|passage| passage.camera + 1).max().unwrap_or(1);
     let share = worlds.len().div_ceil(THREADS).max(1);
     let parts = thread::scope(|scope| {
         let work = |part| {
@@ -158,7 +160,9 @@ fn live(job: &Job, world: &World, cameras: usize) -> Result<Told, Trouble> {
         for (bin, batch) in of_agg().enumerate() {
             let released = values(batch.get());
             if released.len() != cameras * width {
-                return Err(format!("{} rows in a bin of {cameras} cameras with {width} cells", released.len()).into());
+                return Err(
+                    format!("{} rows in a bin of {cameras} cameras with {width} cells", released.len()).into()
+                );
             }
             let t0 = world.span.0 + bin as u64 * QUARTER_SECS;
             write!(told.rows, "{},{camera},{t0}", world.number)?;
@@ -180,7 +184,13 @@ fn columns(batch: &ReleasedBatch, width: usize) -> String {
     let mut lines = String::new();
     for row in agg_rows(std::slice::from_ref(batch)).iter().take(width) {
         let name = row.cell.replace(' ', "/");
-        lines.push_str(&format!("{name},{},{},{},{}\n", row.cell.replace(' ', ","), row.unit, row.noise_b, row.release));
+        lines.push_str(&format!(
+            "{name},{},{},{},{}\n",
+            row.cell.replace(' ', ","),
+            row.unit,
+            row.noise_b,
+            row.release
+        ));
     }
     lines
 }
@@ -245,7 +255,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         fs::create_dir(path.join("in")).unwrap();
-        fs::write(path.join("jobs.csv"), "name,layout,variant,seed\nx,footpath,exact,1\nx,footpath,real,1\n").unwrap();
+        fs::write(path.join("jobs.csv"), "name,layout,variant,seed\nx,footpath,exact,1\nx,footpath,real,1\n")
+            .unwrap();
         fs::write(path.join("in/x.worlds.csv"), "world,start_s,end_s\n0,900,2700\n7,900,2700\n").unwrap();
         let passages = "world,camera,at_ms,lasts_ms,class,dir,lines,speed_kmh\n\
                         0,1,1000000,45000,person,forward,2,5\n7,0,1900000,9000,person,backward,1,25\n";
@@ -265,7 +276,11 @@ mod tests {
         assert_eq!(value(6, "line-a/speed_hist/person/backward/2"), "1");
         assert_eq!(rows.iter().skip(1).flat_map(|row| &row[3..]).filter(|value| **value != "0").count(), 4 + 3);
         let cells = read("x.real.cells.csv");
-        assert!(cells.contains("line-a/crossing_count/person/forward/0,line-a,crossing_count,person,forward,0,count,4.54"));
+        assert!(
+            cells.contains(
+                "line-a/crossing_count/person/forward/0,line-a,crossing_count,person,forward,0,count,4.54"
+            )
+        );
         assert_eq!(read("x.real.incidents.csv").lines().count(), 1);
         let real = read("x.real.csv");
         assert_ne!(real, exact);

@@ -3,7 +3,7 @@
 //!
 //! The error is that of one line and one direction. Sums over lines or directions have the noise of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use kerbside_core::detection::Class;
@@ -75,18 +75,20 @@ fn measured(site: &'static str, traffic: &[Traffic], days: u64) -> Result<Vec<Us
     }
     for passage in &passages {
         let place = ((passage.at + passage.lasts / 2) / 1000 - START_SECS) / QUARTER_SECS;
-        let key =
-            (format!("camera-{}", passage.camera), passage.class.name().to_owned(), passage.direction.name().to_owned());
+        let key = (
+            format!("camera-{}", passage.camera),
+            passage.class.name().to_owned(),
+            passage.direction.name().to_owned(),
+        );
         if let Some((truth, _)) = series.get_mut(&key) {
             truth[place as usize] += 1.0;
         }
     }
 
-    let scale =
-        f64::from(privacy.bounds.cells_per_track) * 1000.0 / f64::from(privacy.epsilon.count);
+    let scale = f64::from(privacy.bounds.cells_per_track) * 1000.0 / f64::from(privacy.epsilon.count);
     let mut all = Vec::new();
     for of in traffic {
-        for sum in [1, 4, 96, bins] {
+        for sum in BTreeSet::from([1, 4, 96, bins]) {
             let (mut errors, mut truths) = (Vec::new(), Vec::new());
             for ((_, class, _), (truth, told)) in &series {
                 if class != of.class.name() {
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn pc_13_sums_are_unbiased_and_as_noisy_as_calculated() {
         let rows = usefulness(1).unwrap();
-        assert_eq!(rows.len(), 2 * 3 * 4);
+        assert_eq!(rows.len(), 2 * 3 * 3);
         for row in rows.iter().filter(|row| row.bins <= 4) {
             let sums = (96 / row.bins * 2 * CAMERAS as u64) as f64;
             assert!(row.bias.abs() < 6.0 * row.calculated / sums.sqrt(), "{row:?}");

@@ -19,7 +19,7 @@ fn every_column_of_every_table_has_a_value() {
         ("clock_q", word("synced")),
         ("model", word("nanodet-g")),
         ("cfg_rev", Value::Unsigned(1)),
-        ("release", word("agg_exact")),
+        ("release", word("demo")),
         ("site", word("crossing")),
         ("measure", word("crossing_count")),
         ("class", word("car")),

@@ -103,8 +103,7 @@ fn busy_day(plan: CameraPlan, guarantee: Guarantee) -> Result<(u64, u64), Box<dy
     ];
     let span = (START_SECS, START_SECS + DAY_SECS);
     let passages = arrivals(&mut fastrand::Rng::with_seed(4), 0, &traffic, span);
-    let mut out = play(&mut stage, &passages, 1, span, Pace { step: 10_000, is_steady: true })?;
-    stage.finish(wall(span.1), &mut out)?;
+    let out = play(&mut stage, &passages, 1, span, Pace { step: 10_000, is_steady: true })?;
     let rows = out.iter().filter(|batch| batch.table() == Table::Agg).map(ReleasedBatch::rows).sum();
     for batch in &out {
         spool.append(batch, Instant::now())?;

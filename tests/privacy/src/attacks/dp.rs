@@ -416,7 +416,7 @@ pub fn attack(size: Size) -> Vec<Outcome> {
         touched.base = if touched.cell.measure == Measure::OccupancyTime { 300.0 } else { 0.0 };
     }
     let game = Game { privacy: strict, cells, scene: Scene::Hiding, ..game };
-    rows.push(row("slivers of presence in front of others; 3 cells", &game, few));
+    rows.push(row("slivers of presence in front of others; 3 cells", &game, size.pick(16_000, 200_000)));
     rows.push(alert("an alert on a number of people", strict, few));
 
     let mut halved = strict;
@@ -426,11 +426,11 @@ pub fn attack(size: Size) -> Vec<Outcome> {
     halved.epsilon.passage *= 2;
     let cells = three_cells(2.0, 60.0, 1.0);
     let game = Game { privacy: halved, cells, bins: 1, is_drawn_twice: false, scene: Scene::Visit(forward) };
-    rows.push(row("noise of half the scale", &game, few).control());
+    rows.push(row("noise of half the scale", &game, size.pick(16_000, 200_000)).control());
     let once = Visit { secs: 10, turns: 2, ..forward };
     let game =
         Game { privacy: strict, is_drawn_twice: true, cells: one_cell(2.0), scene: Scene::Visit(once), ..game };
-    rows.push(row("noise drawn twice for the same bin", &game, few).control());
+    rows.push(row("noise drawn twice for the same bin", &game, size.pick(60_000, 200_000)).control());
     // Five times as many counts and as much budget for them: the scale is that of two counts.
     let mut unbounded = strict;
     unbounded.bounds.cells_per_track *= 5;
@@ -438,7 +438,7 @@ pub fn attack(size: Size) -> Vec<Outcome> {
     unbounded.epsilon.passage = unbounded.epsilon.count + unbounded.epsilon.occupancy + unbounded.epsilon.speed;
     let cells = three_cells(5.0, 60.0, 1.0);
     let game = Game { privacy: unbounded, cells, is_drawn_twice: false, scene: Scene::Visit(forward), ..game };
-    rows.push(row("no bound on the counts of a track", &game, few).control());
+    rows.push(row("no bound on the counts of a track", &game, size.pick(16_000, 200_000)).control());
     let cells = three_cells(10.0, 300.0, 5.0);
     let visit = Visit { ids: 5, ..forward };
     let game = Game { privacy: strict, cells, scene: Scene::Visit(visit), ..game };

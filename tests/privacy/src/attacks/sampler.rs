@@ -34,7 +34,7 @@ pub fn attack(size: Size) -> Vec<Outcome> {
     };
     vec![
         row(&format!("{draws} empty counts of released rows against the exact pmf"), 1.0),
-        row(&format!("{draws} empty counts that claim a scale 5 % larger"), 1.05).control(),
+        row(&format!("{draws} empty counts that claim a scale 10 % larger"), 1.1).control(),
     ]
 }
 
