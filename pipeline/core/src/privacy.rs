@@ -188,7 +188,6 @@ pub mod worstcase {
     /// Counts that one chunk may add to all cells of its camera together.
     pub const ROWS_PER_CHUNK: u32 = 8;
 
-<<<<<<< HEAD
     /// By how much somebody who is visible for at most `track_max` at a time changes the counts of so many cells, all
     /// changes added up: rows × (1 + ⌈ρ / chunk⌉), and twice that where there are several cells, since what such a one
     /// adds to one cell may take the place of others' counts in another.
@@ -196,14 +195,6 @@ pub mod worstcase {
         let chunks = 1 + track_max.as_secs().div_ceil(CHUNK.as_secs()) as u32;
         let moved = if cells > 1 { 2 } else { 1 };
         moved * ROWS_PER_CHUNK * chunks
-=======
-    /// The most counts that somebody changes who is visible for at most `track_max` at a time:
-    /// 2 × rows × (1 + ⌈ρ / chunk⌉). Privid's rule for one number is half of that. Over all cells together each row of a
-    /// chunk can be two changes: where somebody fills the chunk, his rows are there and those of others are not, which
-    /// come into other cells when he stays away.
-    pub const fn rows_per_passage(track_max: Duration) -> u32 {
-        2 * ROWS_PER_CHUNK * (1 + track_max.as_secs().div_ceil(CHUNK.as_secs()) as u32)
->>>>>>> audit
     }
 }
 
@@ -216,12 +207,8 @@ mod tests {
         let strict = Privacy::of(Profile::Strict);
         let Epsilon { passage, count, occupancy, speed, .. } = strict.epsilon;
         assert_eq!((passage, count + occupancy + speed, strict.epsilon.day()), (660, 660, 1980));
-<<<<<<< HEAD
         assert_eq!(worstcase::changes_per_passage(strict.bounds.track_max, 1), 48);
         assert_eq!(worstcase::changes_per_passage(strict.bounds.track_max, 2), 96);
-=======
-        assert_eq!(worstcase::rows_per_passage(strict.bounds.track_max), 96);
->>>>>>> audit
     }
 
     #[test]

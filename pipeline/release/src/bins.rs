@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 
 use kerbside_core::finding::Cell;
 
-use crate::cover::Cover;
 use crate::table::ClockQuality;
 
 /// The most bins that are held open, and the most empty ones that are emitted to catch up. A clock
@@ -50,24 +49,15 @@ pub(crate) struct Series {
     /// Bins that end at or before this moment are due. Set by the release stage.
     pub(crate) due: u64,
     open: BTreeMap<u64, Bin>,
-<<<<<<< HEAD
     /// By cell: which time has been counted as occupied already.
     covered: Vec<Covered>,
-=======
-    /// By cell: which occupied time has been counted already.
-    covered: Vec<Cover>,
->>>>>>> audit
 }
 
 impl Series {
     pub(crate) fn new(length: u64, mut cells: Vec<Cell>, start: u64) -> Self {
         cells.sort_unstable();
         cells.dedup();
-<<<<<<< HEAD
         let covered = vec![Covered::default(); cells.len()];
-=======
-        let covered = vec![Cover::default(); cells.len()];
->>>>>>> audit
         Self { length, cells, next: floor(start, length), due: 0, open: BTreeMap::new(), covered }
     }
 
@@ -111,7 +101,6 @@ impl Series {
         self.spread(from, to, |bin, nanos| add(bin, place, nanos))
     }
 
-<<<<<<< HEAD
     /// Any object in a zone from `from` to `to`: the time that another object has covered counts once. What is summed is
     /// the union of all intervals, in whatever order they come, so that one object adds no more than its own time to it,
     /// and never takes away what another adds.
@@ -123,19 +112,6 @@ impl Series {
                 added = Added::Late;
             }
         }
-=======
-    /// Any object in a zone from `from` to `to`: the time that another object has covered counts once.
-    pub(crate) fn occupancy(&mut self, place: usize, from: u64, to: u64) -> Added {
-        let Some(cover) = self.covered.get_mut(place) else { return Added::Whole };
-        let mut cover = std::mem::take(cover);
-        let mut added = Added::Whole;
-        cover.add(from, to, |from, to| {
-            if self.spread(from, to, |bin, nanos| add(bin, place, nanos)) == Added::Late {
-                added = Added::Late;
-            }
-        });
-        self.covered[place] = cover;
->>>>>>> audit
         added
     }
 
@@ -162,14 +138,8 @@ impl Series {
     pub(crate) fn close(&mut self) -> Bin {
         let bin = self.open.remove(&self.next).unwrap_or_else(|| self.empty());
         self.next = self.next.saturating_add(self.length);
-<<<<<<< HEAD
         // What comes for a closed bin is late, covered or not.
         self.covered.iter_mut().for_each(|covered| covered.forget_before(self.next));
-=======
-        for cover in &mut self.covered {
-            cover.forget_before(self.next);
-        }
->>>>>>> audit
         bin
     }
 

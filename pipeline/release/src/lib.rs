@@ -30,7 +30,6 @@ mod bins;
 mod camera;
 mod columns;
 mod contract;
-mod cover;
 mod error;
 mod health;
 mod incident;

@@ -126,13 +126,9 @@ mod tests {
         let near =
             |scale: Option<f64>, wanted: f64| assert!((scale.unwrap() - wanted).abs() < wanted / 1e3, "{scale:?}");
         near(scale_of(&[crossing], Profile::Strict, crossing), 4.545);
-<<<<<<< HEAD
         near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 72.73);
         let back = crossing.directed(Direction::Backward);
         near(scale_of(&[crossing, back], Profile::StrictWorstcase, crossing), 145.45);
-=======
-        near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 145.45);
->>>>>>> audit
         let presence = person(Measure::PresenceMean);
         near(scale_of(&[presence], Profile::Strict, presence), 545.45e9);
         let both = [presence, person(Measure::OccupancyTime)];

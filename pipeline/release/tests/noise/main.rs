@@ -133,7 +133,7 @@ fn a_9_the_sampler_and_opendp_draw_from_one_distribution() {
 
 #[test]
 fn a_9_opendp_gives_the_same_epsilon_for_a_scale() {
-    // Two rows a passage with ε 0.44, one histogram bucket with ε 0.11, one row of strict-worstcase's 96 with 0.66.
+    // Two rows a passage with ε 0.44, one histogram bucket with ε 0.11, one of the 96 changes of strict-worstcase with 0.66.
     for (sensitivity, epsilon, scale) in
         [(2_u32, 0.44, Scale::new(50, 11)), (1, 0.11, Scale::new(100, 11)), (96, 0.66, Scale::new(9_600, 66))]
     {
