@@ -41,7 +41,12 @@ pub(crate) fn run_audit(quick: bool) -> anyhow::Result<()> {
     run(sized(attacks(&python).arg("make").arg(&data), quick))?;
     run(Command::new(&audit).arg("export").arg(&data))?;
     run(sized(attacks(&python).arg("attack").arg(&data).arg("--out").arg(&tables), quick))?;
-    run(sized(Command::new(&audit).arg("attack").arg("--out").arg(&rust), quick))?;
+    // It also ends with 1 where a row is not as it must be; the table says so below.
+    if let Err(error) = run(sized(Command::new(&audit).arg("attack").arg("--out").arg(&rust), quick)) {
+        eprintln!("{error}");
+    }
+    // The tests start the real programs.
+    run(&mut cargo(&["build", "--workspace", "--locked"]))?;
     let rows: Vec<String> = TESTED.iter().map(|&number| tested(number)).collect::<Result<_, _>>()?;
     fs::write(&tests, rows.concat()).with_context(|| format!("{} cannot be written", tests.display()))?;
     run(Command::new(&audit).arg("table").args([&tables, &rust, &tests]))

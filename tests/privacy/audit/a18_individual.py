@@ -5,7 +5,8 @@ night, half see nobody. For each night the attacker decides with the likelihood 
 whether somebody was there. Rule PC-9 lets one passage cost ε = 0.66, so no decision may be right more often than
 e^ε/(1+e^ε) = 66 %; the figure is the upper end of the exact 95 % interval over all nights.
 
-Ordinary walking must also leave no row in `incident.v1`.
+Ordinary walking must also leave no row in `incident.v1`; that operators tell no incident of it is their own tests'
+matter, here the release stage must not add one.
 
 What is not promised: the unit is one passage. Who knows that the same pedestrian comes every night may add the nights
 up; how often that is right is reported beside.
@@ -36,7 +37,7 @@ def at_three(table: Released) -> pd.DataFrame:
 
 def a_18_individual_row(folder: Path, quick: bool) -> list[Finding]:
     """The decision per night, the same on exact counts, all nights together, and the incidents."""
-    del quick
+    del quick  # The number of nights says it.
     findings = []
     exact = Released.read(folder, "night", "exact")
     known = at_three(exact)
@@ -59,6 +60,7 @@ def a_18_individual_row(folder: Path, quick: bool) -> list[Finding]:
             good = ((nights > 0) == (nights.index % 2 == 0)).mean()
             note = "not promised: the unit is a passage, and nights add up"
             findings.append(Finding("A18", "walks every night or never; 30 nights together", good, None, note=note))
-    incidents = pd.read_csv(folder / "out" / "night.real.incidents.csv")
-    findings.append(Finding("A18", "incident rows of ordinary walking", float(len(incidents)), 0.0))
+    for variant, label in (("real", "released"), ("exact", "an incident of everybody")):
+        rows = len(pd.read_csv(folder / "out" / f"night.{variant}.incidents.csv"))
+        findings.append(Finding("A18", f"incident rows of ordinary walking; {label}", float(rows), 0.0, variant == "exact"))
     return findings

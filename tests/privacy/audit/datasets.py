@@ -74,11 +74,14 @@ def once(world: np.ndarray, at_ms: np.ndarray, rng: np.random.Generator, forward
 
 
 def nights(size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A18: a footpath where nobody passes, or, in even worlds, one pedestrian a little after 03:00 every night."""
+    """A18: a footpath where one passes at noon, and, in even worlds, one pedestrian a little after 03:00 every night."""
     rng = np.random.default_rng([SEED, 18])
     world, night = np.meshgrid(np.arange(0, size.night_worlds, 2), np.arange(size.nights), indexing="ij")
     at = night.ravel() * DAY_MS + 3 * 3_600_000 + rng.integers(0, 600_000, night.size)
-    passages = once(world.ravel(), at, rng, True, lasts_ms=30_000, lines=2, speed_kmh=5)
+    walks = once(world.ravel(), at, rng, True, lasts_ms=30_000, lines=2, speed_kmh=5)
+    world, day = np.meshgrid(np.arange(size.night_worlds), np.arange(size.nights), indexing="ij")
+    noon = once(world.ravel(), day.ravel() * DAY_MS + 12 * 3_600_000, rng, True, lasts_ms=30_000, lines=1, speed_kmh=4)
+    passages = pd.concat([walks, noon], ignore_index=True)
     return within_bins(passages, size.nights), worlds(size.night_worlds, size.nights)
 
 

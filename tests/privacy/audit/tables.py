@@ -33,14 +33,16 @@ class Released:
 
     @classmethod
     def read(cls, folder: Path, name: str, variant: str) -> Released:
-        """Reads a table that the release stage wrote; refuses one whose columns are not those described."""
+        """Reads a table that the release stage wrote; refuses one that lacks a bin (PC-11) or has other columns."""
         stem = f"{name}.{variant}"
         values = pd.read_csv(folder / "out" / f"{stem}.csv", engine="pyarrow")
         cells = pd.read_csv(folder / "out" / f"{stem}.cells.csv")
         if list(values.columns) != KEYS + list(cells["column"]):
             raise ValueError(f"{stem}: columns are not those that its list of cells describes")
-        if len(values) == 0 or len(cells) == 0:
-            raise ValueError(f"{stem}: empty table")
+        worlds = pd.read_csv(folder / "in" / f"{name}.worlds.csv")
+        bins = int((worlds["end_s"] - worlds["start_s"]).sum()) * 1000 // BIN_MS
+        if len(values) == 0 or len(values) != bins * values["camera"].nunique():
+            raise ValueError(f"{stem}: {len(values)} rows, but there are {bins} bins for each camera")
         return cls(values, cells)
 
     def of(self, measure: str) -> pd.DataFrame:

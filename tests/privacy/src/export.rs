@@ -4,7 +4,8 @@
 //! `jobs.csv` lists the jobs (`name,layout,variant,seed`). `in/NAME.worlds.csv` and `in/NAME.passages.csv` are what
 //! happened; `out/NAME.VARIANT.csv` has one row per world, camera and bin with one column per cell,
 //! `out/NAME.VARIANT.cells.csv` says what the columns are, and `out/NAME.VARIANT.incidents.csv` lists incidents.
-//! Each world is a node of its own. The variant `exact` is the broken control: no noise and no bounds.
+//! Each world is a node of its own. The variant `exact` is the broken control: no noise and no bounds, and on the
+//! footpath an incident of everybody who walks by.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -23,6 +24,7 @@ use crate::stage::{
     QUARTER_SECS, ZONE, agg_rows, crossing_cells, incident_rows, plan, release, speed_cells, values, zone_cell,
 };
 use crate::street::{Pace, Passage, play};
+use crate::telltale::tell_everybody;
 
 /// Why an export stops.
 pub type Trouble = Box<dyn Error + Send + Sync>;
@@ -100,6 +102,12 @@ impl Job {
         }
     }
 
+    /// Whether the broken release also tells an incident of everybody: on the footpath, where ordinary walking is
+    /// looked for in `incident.v1`.
+    fn tells_everybody(&self) -> bool {
+        self.is_exact && self.classes == [Class::Person]
+    }
+
     /// Noise that follows from the job, so that an audit can be repeated to the digit.
     fn guarantee(&self, world: u32) -> Guarantee {
         if self.is_exact {
@@ -152,6 +160,15 @@ fn live(job: &Job, world: &World, cameras: usize) -> Result<Told, Trouble> {
     let batches = play(&mut stage, &world.passages, cameras, world.span, pace)?;
     let mut told = Told::default();
     let of_agg = || batches.iter().filter(|batch| batch.table() == Table::Agg);
+    let bins = (world.span.1 - world.span.0) / QUARTER_SECS;
+    if of_agg().count() as u64 != bins {
+        return Err(format!(
+            "world {}: {} bins of {bins}; is nobody seen for days?",
+            world.number,
+            of_agg().count()
+        )
+        .into());
+    }
     if let Some(first) = of_agg().next() {
         told.cells = columns(first, width);
     }
@@ -172,6 +189,12 @@ fn live(job: &Job, world: &World, cameras: usize) -> Result<Told, Trouble> {
             told.rows.push('\n');
         }
     }
+    let batches = if job.tells_everybody() {
+        let plans = (0..cameras).map(|camera| job.plan(camera)).collect();
+        tell_everybody(plans, &world.passages, world.span)?
+    } else {
+        batches
+    };
     for (camera, t0, kind, phase, class) in incident_rows(&batches) {
         let camera = camera.trim_start_matches("camera-");
         writeln!(told.incidents, "{},{camera},{},{kind},{phase},{class}", world.number, t0 / 1000)?;
@@ -282,6 +305,7 @@ mod tests {
             )
         );
         assert_eq!(read("x.real.incidents.csv").lines().count(), 1);
+        assert_eq!(read("x.exact.incidents.csv").lines().count(), 1 + 2 * 2, "a begin and an end of each");
         let real = read("x.real.csv");
         assert_ne!(real, exact);
         export(path).unwrap();

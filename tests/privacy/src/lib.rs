@@ -22,4 +22,5 @@ pub mod outcome;
 pub mod stage;
 pub mod statistics;
 pub mod street;
+pub mod telltale;
 pub mod utility;
