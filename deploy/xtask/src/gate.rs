@@ -32,9 +32,11 @@ fn kernels_with_assertions() -> std::process::Command {
     tests
 }
 
-/// What this machine does: the tracker and the operators by themselves, then the committed model and the real clip.
+/// What this machine does: the tracker, the operators and the release of a bin by themselves, then the committed model
+/// and the real clip.
 pub(crate) fn bench() -> anyhow::Result<()> {
     run(&mut cargo(&["bench", "--locked", "--package", "kerbside-operators", "--benches"]))?;
+    run(&mut cargo(&["bench", "--locked", "--package", "kerbside-privacy", "--bench", "release_bin"]))?;
     run(&mut cargo(&["build", "--release", "--locked", "--package", "kerbside"]))?;
     let kerbside = target().join("release/kerbside");
     let mut detect = std::process::Command::new(&kerbside);
