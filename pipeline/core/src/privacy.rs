@@ -42,12 +42,14 @@ impl Profile {
     }
 
     /// Whether numbers of this counter leave at all. Under noise a queue's length and reach do not: one vehicle that
-    /// stands in the right place joins two queues, so it can change them without bound.
+    /// stands in the right place joins two queues, so it can change them without bound. Nor do headways: a vehicle moves
+    /// all that follow it over one line or another.
     /// Where the tracker is not trusted, counts alone leave: how much one object may add to them is bounded without it.
     pub const fn releases(self, cell: &Cell) -> bool {
         match self {
             Self::Strict | Self::Standard => {
-                !(self.has_noise(cell.class) && matches!(cell.measure, Measure::QueueLen | Measure::QueueReach))
+                !(self.has_noise(cell.class)
+                    && matches!(cell.measure, Measure::QueueLen | Measure::QueueReach | Measure::HeadwayHist))
             }
             Self::StrictWorstcase => cell.measure.is_count(),
         }
@@ -188,11 +190,15 @@ pub mod worstcase {
     /// Counts that one chunk may add to all cells of its camera together.
     pub const ROWS_PER_CHUNK: u32 = 8;
 
-    /// By how much somebody who is visible for at most `track_max` at a time changes the counts of so many cells, all
-    /// changes added up: rows × (1 + ⌈ρ / chunk⌉), and twice that where there are several cells, since what such a one
-    /// adds to one cell may take the place of others' counts in another.
-    pub const fn changes_per_passage(track_max: Duration, cells: usize) -> u32 {
-        let chunks = 1 + track_max.as_secs().div_ceil(CHUNK.as_secs()) as u32;
+    /// For how long somebody may be visible at a time for the promise to hold (ρ). Nothing enforces it.
+    pub const VISIBLE_MAX: Duration = Duration::from_secs(300);
+
+    /// By how much somebody who is visible for at most [`VISIBLE_MAX`] at a time changes the counts of so many cells, all
+    /// changes added up: rows × (1 + ⌈ρ / chunk⌉) after Privid, with one chunk more, since what a chunk still has to say is
+    /// counted with the first frame after it; and twice that where there are several cells, since what such a one adds
+    /// to one cell may take the place of others' counts in another.
+    pub const fn changes_per_passage(cells: usize) -> u32 {
+        let chunks = 2 + VISIBLE_MAX.as_secs().div_ceil(CHUNK.as_secs()) as u32;
         let moved = if cells > 1 { 2 } else { 1 };
         moved * ROWS_PER_CHUNK * chunks
     }
@@ -207,8 +213,8 @@ mod tests {
         let strict = Privacy::of(Profile::Strict);
         let Epsilon { passage, count, occupancy, speed, .. } = strict.epsilon;
         assert_eq!((passage, count + occupancy + speed, strict.epsilon.day()), (660, 660, 1980));
-        assert_eq!(worstcase::changes_per_passage(strict.bounds.track_max, 1), 48);
-        assert_eq!(worstcase::changes_per_passage(strict.bounds.track_max, 2), 96);
+        assert_eq!(worstcase::changes_per_passage(1), 56);
+        assert_eq!(worstcase::changes_per_passage(2), 112);
     }
 
     #[test]
@@ -221,8 +227,9 @@ mod tests {
         let all = Measure::ALL.map(Measure::name);
         assert_eq!(released(Profile::Standard, None), all);
         assert_eq!(released(Profile::Standard, Some(Class::Car)), all);
-        let bounded: Vec<&str> = all.into_iter().filter(|name| !name.starts_with("queue_")).collect();
-        assert_eq!(bounded.len(), all.len() - 2);
+        let unbounded = ["queue_len", "queue_reach", "headway_hist"];
+        let bounded: Vec<&str> = all.into_iter().filter(|name| !unbounded.contains(name)).collect();
+        assert_eq!(bounded.len(), all.len() - 3);
         assert_eq!(released(Profile::Standard, Some(Class::Person)), bounded);
         for class in [None, Some(Class::Person), Some(Class::Car)] {
             assert_eq!(released(Profile::Strict, class), bounded);

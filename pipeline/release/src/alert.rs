@@ -19,7 +19,7 @@ use crate::ledger::{Account, CameraUid, Debit, Ledger, Verdict};
 use crate::noise::{Noise, Scale};
 
 /// The length of a window, aligned to the Unix epoch, in nanoseconds: Δ for one person.
-const WINDOW: u64 = 60_000_000_000;
+pub(crate) const WINDOW: u64 = 60_000_000_000;
 /// Windows that are caught up with after a jump of the clock: a day.
 const MOST_WINDOWS: u64 = 1440;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,9 +47,10 @@ pub(crate) struct Watch {
     state: State,
     /// Whether a begin was told and not its end.
     is_open: bool,
-    /// The window that is summed, and person-time in it, in nanoseconds.
+    /// The window that is closed next, and person-time in it and in the one after, in nanoseconds: a window is closed
+    /// when its last frames have come, and by then the next has begun.
     window: u64,
-    sum: u64,
+    sums: [u64; 2],
 }
 
 /// What an alert has to say at the end of a window.
@@ -76,14 +77,16 @@ pub(crate) struct Means<'a> {
 impl Watch {
     pub(crate) fn new(alert: Alert, start: WallTime) -> Self {
         let window = start.as_unix_nanos() / WINDOW * WINDOW;
-        Self { alert, state: State::Pausing(0), is_open: false, window, sum: 0 }
+        Self { alert, state: State::Pausing(0), is_open: false, window, sums: [0; 2] }
     }
 
-    /// A person was in the zone from `from` to `to`.
+    /// A person was in the zone from `from` to `to`. What is about a window that is over is late, and left out.
     pub(crate) fn add(&mut self, from: u64, to: u64) {
-        // What is about a window that is over, or that has not begun, is left out: it is a frame's step.
-        let (from, to) = (from.max(self.window), to.min(self.window + WINDOW));
-        self.sum = self.sum.saturating_add(to.saturating_sub(from));
+        for (place, sum) in (0..).zip(&mut self.sums) {
+            let begin = self.window.saturating_add(place * WINDOW);
+            let (from, to) = (from.max(begin), to.min(begin.saturating_add(WINDOW)));
+            *sum = sum.saturating_add(to.saturating_sub(from));
+        }
     }
 
     /// Closes the windows that ended at or before `now`; says what is to be told, and of which moment.
@@ -97,7 +100,7 @@ impl Watch {
         if now.saturating_sub(self.window) > MOST_WINDOWS * WINDOW {
             // Nobody was counted in the windows that are left out.
             self.window = (now - MOST_WINDOWS * WINDOW) / WINDOW * WINDOW;
-            self.sum = 0;
+            self.sums = [0; 2];
         }
         while self.window + WINDOW <= now {
             let end = self.window + WINDOW;
@@ -105,7 +108,7 @@ impl Watch {
                 tell(answer, WallTime::from_unix_nanos(end));
             }
             self.window = end;
-            self.sum = 0;
+            self.sums = [self.sums[1], 0];
         }
         Ok(())
     }
@@ -135,7 +138,7 @@ impl Watch {
         let State::Armed(threshold) = self.state else { return Ok(None) };
         let noise = means.noise.laplace(scale(4, means)?)?;
         // An end is asked for with both signs turned, which is the same comparison.
-        let sum = if self.is_open { -i128::from(self.sum) } else { i128::from(self.sum) };
+        let sum = if self.is_open { -i128::from(self.sums[0]) } else { i128::from(self.sums[0]) };
         if sum + noise < threshold {
             return Ok(None);
         }

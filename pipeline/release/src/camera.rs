@@ -10,7 +10,7 @@ use kerbside_core::incident::IncidentKind;
 use kerbside_core::privacy::{Privacy, Profile, worstcase};
 use kerbside_core::time::WallTime;
 
-use crate::alert::Watch;
+use crate::alert::{WINDOW, Watch};
 use crate::bins::{Added, Series};
 use crate::error::ReleaseError;
 use crate::ledger::{Account, CameraUid, Debit};
@@ -141,8 +141,12 @@ impl Camera {
                     continue;
                 }
                 let Some(names) = names else { return Fed::Unbounded };
-                if self.passages.is_open(names, finding.at) {
-                    watch.add(at.saturating_sub(nanos(lasted)), at);
+                let (mut from, passages) = (at.saturating_sub(nanos(lasted)), &mut self.passages);
+                while from < at {
+                    let window = from / WINDOW;
+                    let to = at.min((window + 1) * WINDOW);
+                    watch.add(from, from + passages.attend(names, finding.at, window, to - from));
+                    from = to;
                 }
             }
             // Without a density to feed, a level is for the alert alone.
@@ -211,7 +215,8 @@ fn admit(
     if privacy.profile == Profile::StrictWorstcase {
         // Whoever they are of: this holds even if the tracker takes one object for many.
         let current = now / nanos(worstcase::CHUNK);
-        if current != chunk.0 {
+        // A clock that goes back finds the chunk as it left it.
+        if current > chunk.0 {
             *chunk = (current, 0);
         }
         let may = chunk.1 < worstcase::ROWS_PER_CHUNK;

@@ -12,6 +12,7 @@ use kerbside_core::time::MediaTime;
 
 use zeroize::Zeroize as _;
 
+use crate::alert::WINDOW;
 use crate::pseudonym::Pseudonym;
 
 /// For how long a track is remembered after it was seen last: a stay that has ended is told up to five minutes later.
@@ -27,6 +28,8 @@ struct Passage {
     buckets: u32,
     /// By measure of presence: nanoseconds added.
     presence: [u64; 3],
+    /// The newest window of alerts that it was in, and nanoseconds added to it.
+    attended: (u64, u64),
 }
 
 /// The tracks of one camera.
@@ -110,9 +113,21 @@ impl Passages {
         })
     }
 
-    /// Whether the track has not been visible for too long.
-    pub(crate) fn is_open(&mut self, names: Names, at: MediaTime) -> bool {
-        self.open(names, at).is_some()
+    /// How much of the time `lasted` the track may add to alerts in this window of theirs, in nanoseconds, which it then
+    /// has: a window's length, also where the clock runs through it twice.
+    pub(crate) fn attend(&mut self, names: Names, at: MediaTime, window: u64, lasted: u64) -> u64 {
+        self.open(names, at).map_or(0, |passage| {
+            if window > passage.attended.0 {
+                passage.attended = (window, 0);
+            }
+            // A window that was left is not entered anew.
+            if window < passage.attended.0 {
+                return 0;
+            }
+            let may = lasted.min(WINDOW.saturating_sub(passage.attended.1));
+            passage.attended.1 += may;
+            may
+        })
     }
 
     /// The passage, where it has not been visible for too long.
@@ -123,7 +138,7 @@ impl Passages {
 
     fn passage(&mut self, names: Names, at: MediaTime) -> &mut Passage {
         let Self { list, before, .. } = self;
-        let new = Passage { since: at, seen: at, counts: 0, buckets: 0, presence: [0; 3] };
+        let new = Passage { since: at, seen: at, counts: 0, buckets: 0, presence: [0; 3], attended: (0, 0) };
         let place = list.place(names.now).unwrap_or_else(|| {
             let carried = names.before.and_then(|name| before.remove(name));
             list.push(names.now, carried.unwrap_or(new))

@@ -230,6 +230,11 @@ impl Release {
         self.close_due(out)
     }
 
+    /// Why the ledger cannot be written at present, for the log.
+    pub fn ledger_trouble(&self) -> Option<String> {
+        self.keeper.as_ref()?.ledger.trouble()
+    }
+
     /// What was not released so far.
     pub fn counts(&self) -> ReleaseCounts {
         self.counts
@@ -307,8 +312,8 @@ impl Release {
                 watch.advance(now, &mut means, |answer, at| {
                     let (finding, incident) = word(&alert, answer, number, at);
                     let moment = (at.as_unix_nanos(), *clock);
-                    let told = |class| camera.rarity.told(class, at);
-                    let told = incidents.push(words, numbers, place, (&finding, &incident), moment, told);
+                    // Its class is the configuration's: how many were seen must not show in it.
+                    let told = incidents.push(words, numbers, place, (&finding, &incident), moment, |class| class);
                     limited += u64::from(told == Told::Limited);
                 })?;
                 counts.limited_incidents += limited;

@@ -45,14 +45,20 @@ pub struct ReleaseCounts {
 }
 
 impl ReleaseCounts {
-    /// What was refused, by the rule of the privacy contract.
+    /// What was refused, by the rule of the privacy contract. Where the number would be one of things seen, it is 1 from
+    /// the first on.
     pub fn refused(&self) -> [(&'static str, u64); 4] {
         [
-            ("PC-8", self.unbounded_findings),
+            ("PC-8", self.unbounded_findings.min(1)),
             ("PC-9", self.refused_bins),
             ("PC-14", self.refused_alerts),
-            ("PC-18", self.limited_incidents),
+            ("PC-18", self.limited_incidents.min(1)),
         ]
+    }
+
+    /// Releases that the ledger refused: none of them depends on anything seen.
+    pub fn refused_releases(&self) -> u64 {
+        self.refused_bins + self.refused_alerts
     }
 }
 

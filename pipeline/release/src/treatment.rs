@@ -42,9 +42,9 @@ impl Family {
             Measure::CrossingCount | Measure::TurnCount | Measure::StoppedCount | Measure::LoiteringCount => {
                 Self::Counts
             }
-            Measure::SpeedHist | Measure::DwellHist | Measure::HeadwayHist => Self::Histograms,
+            Measure::SpeedHist | Measure::DwellHist => Self::Histograms,
             Measure::PresenceMean | Measure::OccupancyTime | Measure::DensityLevel => Self::Presence,
-            Measure::QueueLen | Measure::QueueReach => Self::Unbounded,
+            Measure::QueueLen | Measure::QueueReach | Measure::HeadwayHist => Self::Unbounded,
             Measure::FlowScore => Self::Derived,
         }
     }
@@ -77,10 +77,10 @@ pub(crate) fn treatments(cells: &[Cell], privacy: &Privacy, is_demonstration: bo
         let Privacy { epsilon, bounds, .. } = privacy;
         let (bound, milli) = match Family::of(cell.measure) {
             Family::Counts if privacy.profile == Profile::StrictWorstcase => {
-                (u64::from(worstcase::changes_per_passage(bounds.track_max, cells.len())), epsilon.passage)
+                (u64::from(worstcase::changes_per_passage(cells.len())), epsilon.passage)
             }
             Family::Counts => (u64::from(bounds.cells_per_track), epsilon.count),
-            Family::Histograms => (histograms * most_moved(cell.measure), epsilon.speed),
+            Family::Histograms => (histograms, epsilon.speed),
             Family::Presence => (presences * nanos(bounds.presence_max), epsilon.occupancy),
             Family::Derived => return Some(Treatment::Derived),
             Family::Unbounded => return None,
@@ -88,12 +88,6 @@ pub(crate) fn treatments(cells: &[Cell], privacy: &Privacy, is_demonstration: bo
         Scale::new(bound.checked_mul(1000)?, u64::from(milli)).map(Treatment::Noise)
     };
     cells.iter().filter_map(|cell| Some((*cell, treat(cell)?))).collect()
-}
-
-/// How many counts of a histogram one track can change at most. A headway is of two: who drives on leaves its own
-/// bucket and moves the one behind it from one bucket to another.
-const fn most_moved(measure: Measure) -> u64 {
-    if matches!(measure, Measure::HeadwayHist) { 3 } else { 1 }
 }
 
 fn nanos(span: std::time::Duration) -> u64 {
@@ -126,17 +120,17 @@ mod tests {
         let near =
             |scale: Option<f64>, wanted: f64| assert!((scale.unwrap() - wanted).abs() < wanted / 1e3, "{scale:?}");
         near(scale_of(&[crossing], Profile::Strict, crossing), 4.545);
-        near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 72.73);
+        near(scale_of(&[crossing], Profile::StrictWorstcase, crossing), 84.85);
         let back = crossing.directed(Direction::Backward);
-        near(scale_of(&[crossing, back], Profile::StrictWorstcase, crossing), 145.45);
+        near(scale_of(&[crossing, back], Profile::StrictWorstcase, crossing), 169.70);
         let presence = person(Measure::PresenceMean);
         near(scale_of(&[presence], Profile::Strict, presence), 545.45e9);
         let both = [presence, person(Measure::OccupancyTime)];
         near(scale_of(&both, Profile::Strict, presence), 2.0 * 545.45e9);
         let speed = person(Measure::SpeedHist);
         near(scale_of(&[speed], Profile::Strict, speed), 9.09);
-        let headway = cell(Measure::HeadwayHist, Class::Car);
-        near(scale_of(&[headway, speed], Profile::Strict, headway), 6.0 * 9.09);
+        let dwell = person(Measure::DwellHist);
+        near(scale_of(&[dwell, speed], Profile::Strict, dwell), 2.0 * 9.09);
         // Two lines are two cells of one family: the bound is on the track, not on the cell.
         let other = Cell { site: SiteId(1), ..crossing };
         near(scale_of(&[crossing, other], Profile::Strict, other), 4.545);
@@ -169,7 +163,7 @@ mod tests {
                 .map(|(measure, scale)| match Family::of(measure) {
                     // Four measures share two counts.
                     Family::Counts => f64::from(privacy.bounds.cells_per_track) / 4.0 / scale.as_f64(),
-                    Family::Histograms => most_moved(measure) as f64 / scale.as_f64(),
+                    Family::Histograms => 1.0 / scale.as_f64(),
                     Family::Presence => nanos(privacy.bounds.presence_max) as f64 / scale.as_f64(),
                     Family::Unbounded | Family::Derived => unreachable!("they have no noise"),
                 })

@@ -3,7 +3,7 @@
 //!
 //! Where the analysis goes in chunks of wall-clock time, the tracker and every operator that counts start anew with each:
 //! nothing that they saw before shows in what is counted after (Cangialosi et al., Privid, NSDI 2022). The guards go
-//! on: whether the picture as a whole can be trusted is no property of anyone in it.
+//! on: who covers or turns the camera ends the counting for a while, in later chunks too.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! What a node, and what a replay, promise about their numbers.
 //!
 //! A node takes noise from the operating system and keeps its ledger on the disk. A replay has no life beyond its clip: its
-//! ledger is in memory, and its noise follows from the clip's bytes, so that the same clip gives the same rows and nobody
-//! learns anything by replaying it again. Who does not hold the clip cannot compute that noise, and who holds it needs no
-//! rows.
+//! ledger is in memory, and its noise follows from the clip's bytes, its time and the camera's file, so that the same three
+//! give the same rows. Who does not hold the clip cannot compute that noise. Who holds it can, and can replay it in many
+//! ways: rows of several replays of one clip, published together, are not covered by any promise.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -46,19 +46,21 @@ pub(crate) fn of_node(
 pub(crate) fn of_clip(
     clip: &Path,
     first_frame_at: WallTime,
+    revision: u32,
     is_demonstration: bool,
 ) -> Result<Guarantee, RuntimeError> {
     if is_demonstration {
         return Ok(Guarantee::Demonstration);
     }
-    let key =
-        key_of(clip, first_frame_at).map_err(|source| RuntimeError::Clip { path: clip.to_owned(), source })?;
+    let key = key_of(clip, first_frame_at, revision)
+        .map_err(|source| RuntimeError::Clip { path: clip.to_owned(), source })?;
     Ok(Guarantee::Private { noise: Noise::from_key(key), ledger: Box::new(MemoryLedger::new()) })
 }
 
-fn key_of(clip: &Path, first_frame_at: WallTime) -> io::Result<[u8; 32]> {
+fn key_of(clip: &Path, first_frame_at: WallTime, revision: u32) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new_with_prefix("kerbside replay noise ");
     hash.update(first_frame_at.as_unix_nanos().to_le_bytes());
+    hash.update(revision.to_le_bytes());
     let mut file = File::open(clip)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -74,12 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_noise_of_a_replay_follows_from_the_whole_clip_and_its_time() {
+    fn the_noise_of_a_replay_follows_from_the_whole_clip_its_time_and_the_camera() {
         let folder = tempfile::tempdir().unwrap();
         let clip = folder.path().join("clip");
         let key = |bytes: &[u8], at| {
             std::fs::write(&clip, bytes).unwrap();
-            key_of(&clip, at).unwrap()
+            key_of(&clip, at, 1).unwrap()
         };
         let long = vec![7; 3 << 20];
         let mut other = long.clone();
@@ -88,5 +90,6 @@ mod tests {
         assert_eq!(key(&long, start), key(&long, start));
         assert_ne!(key(&long, start), key(&other, start));
         assert_ne!(key(&long, start), key(&long, WallTime::from_unix_millis(1)));
+        assert_ne!(key(&long, start), key_of(&clip, start, 2).unwrap());
     }
 }

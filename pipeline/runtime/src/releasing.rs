@@ -225,11 +225,15 @@ impl Releasing {
             }
         }
         if counts.refused_bins > state.refused_bins && may_log(&mut state.refusals_quiet_until) {
-            warn!(
-                bins = counts.refused_bins - state.refused_bins,
-                "numbers with noise were held back: their bins have been released before, or the privacy ledger cannot \
-                 be trusted or written"
-            );
+            let bins = counts.refused_bins - state.refused_bins;
+            match self.release.ledger_trouble() {
+                Some(trouble) => error!(bins, trouble, "numbers with noise were held back"),
+                None => warn!(
+                    bins,
+                    "numbers with noise were held back: a part of their bins has been released before, as when the node \
+                     starts again; the next bins are whole"
+                ),
+            }
             state.refused_bins = counts.refused_bins;
         }
         if let Some(usage) = process::usage() {
@@ -249,7 +253,7 @@ impl Releasing {
         }
         let host = Host::read(&self.spool_folder, &self.spool.status(), to);
         let now = Instant::now();
-        let refused_total = Some(self.release.counts().refused().iter().map(|(_, refused)| refused).sum());
+        let refused_total = Some(self.release.counts().refused_releases());
         let samples: Vec<_> = self
             .cameras
             .iter_mut()

@@ -136,7 +136,7 @@ impl Replay {
             incident_seed: SEED,
         };
         let plan = plan(&camera, model.id(), demo_bin);
-        let guarantee = guarantee::of_clip(&clip, first_frame_at, demo_bin.is_some())?;
+        let guarantee = guarantee::of_clip(&clip, first_frame_at, camera.revision, demo_bin.is_some())?;
         let release = Release::new(identity, vec![plan], POSITIONS, first_frame_at, guarantee)?;
         let watchers = Watchers::new(vec![Watcher::take_from(&mut camera)]);
 

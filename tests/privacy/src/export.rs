@@ -223,7 +223,7 @@ fn read_worlds(folder: &Path, name: &str) -> Result<Vec<World>, Trouble> {
     for line in lines(&folder.join(format!("in/{name}.worlds.csv")), "world,start_s,end_s")? {
         let [number, start, end] = fields(&line)?;
         let span: (u64, u64) = (start.parse()?, end.parse()?);
-        if span.0 % QUARTER_SECS != 0 || span.1 % QUARTER_SECS != 0 || span.0 >= span.1 {
+        if !span.0.is_multiple_of(QUARTER_SECS) || !span.1.is_multiple_of(QUARTER_SECS) || span.0 >= span.1 {
             return Err(format!("'{line}' is no stretch of quarters of an hour").into());
         }
         worlds.push(World { number: number.parse()?, span, passages: Vec::new() });

@@ -40,6 +40,9 @@ pub struct Usefulness {
     pub calculated: f64,
 }
 
+/// What truly passed and what was released, by bin.
+type Series = (Vec<f64>, Vec<f64>);
+
 /// Both sites, each class, for a quarter of an hour, an hour, a day and as many days as there are.
 pub fn usefulness(days: u64) -> Result<Vec<Usefulness>, ReleaseError> {
     let of = |class, least, most| Traffic { class, least, most, speed: 15.0 };
@@ -66,7 +69,7 @@ fn measured(site: &'static str, traffic: &[Traffic], days: u64) -> Result<Vec<Us
 
     let bins = days * DAY_SECS / QUARTER_SECS;
     // By camera, class and direction: truth and released numbers of every bin.
-    let mut series: BTreeMap<(String, String, String), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut series: BTreeMap<(String, String, String), Series> = BTreeMap::new();
     for row in agg_rows(&batches) {
         let place = (row.span.0 / 1000 - START_SECS as i64) as usize / QUARTER_SECS as usize;
         let way = row.cell.split(' ').nth(3).unwrap_or_default().to_owned();

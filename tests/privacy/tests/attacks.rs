@@ -1,5 +1,7 @@
 //! Every attack in its small size: the real release stage keeps the limits, and each broken variant is caught.
 
+#![allow(clippy::print_stdout, reason = "the rows explain a test that failed")]
+
 use kerbside_privacy::attacks::{
     averaging, capacity, differencing, dp, fuzz, ledger, sampler, side_channel, smuggle,
 };

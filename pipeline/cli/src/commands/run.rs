@@ -27,7 +27,8 @@ pub(crate) struct Run {
     models: ModelsArgument,
     #[command(flatten)]
     engine: EngineArgument,
-    /// For demonstrations only: shortens every bin, such as 10s; the released rows are stamped 'demo'
+    /// For demonstrations only: shortens every bin, such as 10s, and counts without noise, people too; the released
+    /// rows are stamped 'demo'
     #[arg(long, value_name = "TIME", value_parser = super::replay::bin)]
     bin: Option<Duration>,
     /// What to log: error, warn, info, debug or trace
@@ -45,8 +46,12 @@ impl Run {
         let is_insecure = hardening::check(&sealed, self.insecure_dev)?;
         let stop = StopRequest::listen()?;
         let Some((folder, settings)) = load(&self.config, &self.models)? else { return Ok(Outcome::Refused) };
-        // In a demonstration nothing is kept back and nothing has noise.
-        if self.bin.is_none() {
+        if self.bin.is_some() {
+            tracing::warn!(
+                "a demonstration: counts leave without noise and in short bins, those of people too; rows are stamped \
+                 'demo'"
+            );
+        } else {
             settings.cameras.iter().for_each(log_notes);
         }
         let options = NodeOptions {

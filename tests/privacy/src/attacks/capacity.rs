@@ -69,7 +69,7 @@ pub fn attack(_: Size) -> Vec<Outcome> {
 fn example() -> Result<CameraPlan, Box<dyn Error>> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/examples/campus-path.yaml");
     let models = ["nanodet-g".to_owned()];
-    let camera = load_camera(&file, &Catalogue { operators: &kerbside_operators::TABLE, models: &models })?;
+    let camera = load_camera(&file, &Catalogue { operators: kerbside_operators::TABLE, models: &models })?;
     let configured = || camera.operators.iter().map(|named| &named.configured);
     Ok(CameraPlan {
         sites: camera.geometry.sites.iter().map(|site| site.name.clone()).collect(),

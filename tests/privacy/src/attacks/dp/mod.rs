@@ -9,24 +9,22 @@
 //!
 //! A correct stage whose budget is used in full lies close below its ε: a bound far below it would be a weak attack.
 
+mod alert;
+mod scenes;
+
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::Duration;
 
 use kerbside_core::detection::Class;
-use kerbside_core::finding::{Cell, Direction, Finding, FindingKind, Measure};
-use kerbside_core::incident::{IncidentKind, IncidentUnit};
-use kerbside_core::observation::TrackId;
-use kerbside_core::operator::Alert;
+use kerbside_core::finding::{Cell, Direction, Measure};
 use kerbside_core::privacy::{Privacy, Profile};
-use kerbside_core::time::MediaTime;
-use kerbside_release::{CameraPlan, Release, ReleaseError, ReleasedBatch};
+use kerbside_release::{ReleaseError, ReleasedBatch};
+
+use alert::alert;
+use scenes::{Visit, displace, hide};
 
 use crate::outcome::{Outcome, Size};
-use crate::stage::{
-    LINE, QUARTER_SECS, ZONE, crossing_cell, finding, frame, fresh, incident_rows, plan, release, scales, values,
-    wall, zone_cell,
-};
+use crate::stage::{LINE, QUARTER_SECS, crossing_cell, fresh, plan, release, scales, values, wall, zone_cell};
 use crate::statistics::{share_at_least, share_at_most};
 
 /// The bound holds with a probability of 1 − this.
@@ -67,21 +65,6 @@ enum Scene {
     /// Others are in the zone all the time; the passage is told before each of them, in slivers of a millisecond, and
     /// leaves all its counts as well.
     Hiding,
-}
-
-/// Everything that a passage may leave, and as much more as it tries to.
-#[derive(Clone, Copy)]
-struct Visit {
-    /// How long after the first bin began it begins, in seconds.
-    after: u64,
-    /// How long it lasts, in seconds.
-    secs: u64,
-    /// In how many frames, ten seconds apart, it crosses the line and falls into buckets.
-    turns: u64,
-    /// Which ways it crosses the line each time.
-    ways: &'static [Direction],
-    /// Under how many ids it goes, one after the other: more than one is a tracker that lost it.
-    ids: u64,
 }
 
 /// A cell that the passage touches.
@@ -135,7 +118,7 @@ impl World {
 fn bound(likely: &World, unlikely: &World, half: usize, event: Event) -> f64 {
     let low = share_at_least(likely.hits(half, event), likely.runs[half], ALPHA / 2.0);
     let high = share_at_most(unlikely.hits(half, event), unlikely.runs[half], ALPHA / 2.0);
-    if low > 0.0 { (low / high).ln() } else { 0.0 }
+    if low > 0.0 { (low / high).ln().max(0.0) } else { 0.0 }
 }
 
 /// The best event by the first half, judged by the second.
@@ -243,89 +226,6 @@ impl Game {
                 }
                 *world.ratios[half].entry((ratio * 1000.0).round() as i64).or_default() += 1;
                 world.runs[half] += 1;
-            }
-        }
-    }
-}
-
-/// Six minutes, eight counts in each for whoever comes first.
-fn displace(stage: &mut Release, camera: usize, run: u64, from: u64, is_there: bool) {
-    let first = run * 1000;
-    for minute in 0..6 {
-        let at = from + 30 + 60 * minute;
-        let cross =
-            |track, direction| finding(at, LINE, Class::Person, track, FindingKind::Crossing { direction });
-        let mut found = Vec::new();
-        if is_there {
-            found.extend((0..8).map(|_| cross(first, Direction::Forward)));
-        }
-        found.extend((1..=8).map(|other| cross(first + 8 * minute + other, Direction::Backward)));
-        let report = frame(at, 10);
-        stage.follow(camera, &report, found.iter().filter_map(|finding| Some((finding.track?, Class::Person))));
-        stage.observe(camera, &report, &found);
-    }
-}
-
-/// Five others, a minute each, and the passage's slivers.
-fn hide(stage: &mut Release, camera: usize, run: u64, from: u64, is_there: bool) {
-    const STEP_SECS: u64 = 10;
-    let first = run * 1000;
-    let person = Class::Person;
-    for turn in 1..=30 {
-        let at = from + turn * STEP_SECS;
-        let other = first + 1 + (turn - 1) / 6;
-        let mut found = Vec::new();
-        // Everything is told a millisecond before the frame, so that it is within the bin.
-        let stay = |track, lasted| Finding {
-            at: MediaTime::from_millis(at * 1000 - 1),
-            ..finding(at, ZONE, person, track, FindingKind::Presence { lasted })
-        };
-        if is_there && turn < 30 {
-            found.push(stay(first, Duration::from_millis(1)));
-            if turn <= 2 {
-                let direction = Direction::Forward;
-                let (measure, bucket) = (Measure::SpeedHist, 1);
-                found.push(finding(at, LINE, person, first, FindingKind::Crossing { direction }));
-                let kind = FindingKind::Counted { measure, direction: Direction::None, bucket };
-                found.push(finding(at, LINE, person, first, kind));
-            }
-        }
-        found.push(stay(other, Duration::from_secs(STEP_SECS)));
-        let report = frame(at, STEP_SECS);
-        stage.follow(camera, &report, found.iter().filter_map(|finding| Some((finding.track?, person))));
-        stage.observe(camera, &report, &found);
-    }
-}
-
-impl Visit {
-    /// A minute within one bin that tries to leave ten counts.
-    const GREEDY: Self =
-        Self { after: 0, secs: 60, turns: 5, ways: &[Direction::Forward, Direction::Backward], ids: 1 };
-
-    fn make(&self, stage: &mut Release, camera: usize, run: u64, from: u64) {
-        const STEP_SECS: u64 = 10;
-        let person = Class::Person;
-        for id in 0..self.ids {
-            let track = run * self.ids + id;
-            let from = from + self.after + id * (self.secs + STEP_SECS);
-            for (turn, at) in (from..=from + self.secs).step_by(STEP_SECS as usize).enumerate() {
-                let seen = std::iter::once((TrackId(track), person));
-                stage.follow(camera, &frame(at, STEP_SECS), seen);
-                let mut found = Vec::new();
-                if at > from {
-                    let lasted = Duration::from_secs(STEP_SECS);
-                    found.push(finding(at, ZONE, person, track, FindingKind::Presence { lasted }));
-                }
-                if (turn as u64) < self.turns {
-                    for &direction in self.ways {
-                        found.push(finding(at, LINE, person, track, FindingKind::Crossing { direction }));
-                    }
-                    for (measure, site) in [(Measure::SpeedHist, LINE), (Measure::DwellHist, ZONE)] {
-                        let kind = FindingKind::Counted { measure, direction: Direction::None, bucket: 1 };
-                        found.push(finding(at, site, person, track, kind));
-                    }
-                }
-                stage.observe(camera, &frame(at, STEP_SECS), &found);
             }
         }
     }
@@ -459,78 +359,4 @@ fn row(what: &str, game: &Game, runs: usize) -> Outcome {
         }
         Err(error) => Outcome::real("A8", tried, format!("cannot be run: {error}"), limit, false),
     }
-}
-
-/// The bound for the event that an alert is told while somebody stays for five minutes, beside somebody who stays
-/// anyway: the threshold is two people.
-fn alert(what: &str, privacy: Privacy, runs: usize) -> Outcome {
-    let tried = format!("{what}; {runs} runs with and {runs} without");
-    let limit = format!("<= {EPSILON} (PC-14)");
-    let told = |is_there| alerts(privacy, runs, is_there);
-    match told(true).and_then(|with| Ok((with, told(false)?))) {
-        Ok((with, without)) => {
-            let all = runs.div_ceil(CAMERAS) as u64 * CAMERAS as u64;
-            let bound = |likely, unlikely| {
-                let (low, high) =
-                    (share_at_least(likely, all, ALPHA / 2.0), share_at_most(unlikely, all, ALPHA / 2.0));
-                if low > 0.0 { f64::ln(low / high) } else { 0.0 }
-            };
-            let epsilon = bound(with, without).max(bound(all - without, all - with)).max(0.0);
-            let figure = format!("eps >= {epsilon:.3} at 1 - 1e-6; told {with} and {without} times");
-            Outcome::real("A8", tried, figure, limit, epsilon <= EPSILON && with > 0)
-        }
-        Err(error) => Outcome::real("A8", tried, format!("cannot be run: {error}"), limit, false),
-    }
-}
-
-/// In how many runs the alert begins.
-fn alerts(privacy: Privacy, runs: usize, is_there: bool) -> Result<u64, ReleaseError> {
-    const STEP_SECS: u64 = 20;
-    let person = Class::Person;
-    let alert = Alert {
-        site: ZONE,
-        kind: IncidentKind::CrowdDensity,
-        class: person,
-        from_milli: 2000,
-        until_milli: 1000,
-        value: 2,
-        unit: IncidentUnit::Count,
-        share: 0,
-    };
-    let mut told = 0;
-    for _ in 0..runs.div_ceil(CAMERAS) {
-        let plans = (0..CAMERAS).map(|number| CameraPlan {
-            alerts: vec![alert],
-            incidents: vec![(alert.kind, alert.site)],
-            ..plan(number, Vec::new(), privacy)
-        });
-        let mut stage = release(plans.collect(), START_SECS, fresh())?;
-        for turn in 1..=240 / STEP_SECS {
-            let at = START_SECS + turn * STEP_SECS;
-            let stay = |track| Finding {
-                at: MediaTime::from_millis(at * 1000 - 1),
-                ..finding(
-                    at,
-                    ZONE,
-                    person,
-                    track,
-                    FindingKind::Level {
-                        measure: Measure::DensityLevel,
-                        share: 0,
-                        lasted: Duration::from_millis(STEP_SECS * 1000 - 1),
-                    },
-                )
-            };
-            let found: Vec<Finding> = (1..=1 + u64::from(is_there)).map(stay).collect();
-            let report = frame(at, STEP_SECS);
-            for camera in 0..CAMERAS {
-                stage.follow(camera, &report, found.iter().filter_map(|finding| Some((finding.track?, person))));
-                stage.observe(camera, &report, &found);
-            }
-            let mut out = Vec::new();
-            stage.advance(wall(at), &mut out)?;
-            told += incident_rows(&out).iter().filter(|(_, _, _, phase, _)| phase == "begin").count() as u64;
-        }
-    }
-    Ok(told)
 }
