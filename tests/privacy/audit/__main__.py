@@ -1,4 +1,4 @@
-"""`python tests/privacy/audit make DIR` and `python tests/privacy/audit attack DIR --out FILE`: see `datasets` and `report`."""
+"""`python tests/privacy/audit make DIR` and `... attack DIR --out FILE`: see `datasets` and `suite`."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from city import BIN_MS, BINS_A_DAY
+from city import BINS_A_DAY
 from composition import best_advantage
 from datasets import SEED, Target
 from likelihood import log_likelihood_ratio
@@ -61,13 +61,17 @@ def classifiers(week: Numbers, inside: npt.NDArray[np.bool_], quick: bool) -> di
     areas = {}
     for look, features in looks.items():
         models = {
-            "logistic regression": make_pipeline(StandardScaler(), PCA(100, random_state=SEED), LogisticRegression(max_iter=1_000)),
+            "logistic regression": make_pipeline(
+                StandardScaler(), PCA(100, random_state=SEED), LogisticRegression(max_iter=1_000)
+            ),
             "random forest": RandomForestClassifier(150, min_samples_leaf=2, random_state=SEED, n_jobs=2),
-        }  # fmt: skip
+        }
         for name, model in models.items():
             if quick and look == "week":
                 continue
-            areas[f"{name} on the {look}"] = cross_val_score(model, features, inside, cv=folds, scoring="roc_auc").mean()
+            areas[f"{name} on the {look}"] = cross_val_score(
+                model, features, inside, cv=folds, scoring="roc_auc"
+            ).mean()
     return areas
 
 
@@ -91,7 +95,11 @@ def a_10_membership(folder: Path, quick: bool) -> list[Finding]:
         for words, area in classifiers(week, inside, quick).items():
             paper = words.endswith("week")
             if variant == "real":
-                note = "area under the curve" if paper else f"area under the curve; target {AUC_LIMIT}, not promised: see A10's text"
+                note = (
+                    "area under the curve"
+                    if paper
+                    else f"area under the curve; target {AUC_LIMIT}, not promised: see A10's text"
+                )
                 findings.append(Finding("A10", f"{words}; {label}", area, AUC_LIMIT if paper else None, False, note))
             elif paper or quick:
                 findings.append(Finding("A10", f"{words}; {label}", area, AUC_LIMIT, True, "area under the curve"))
@@ -106,5 +114,14 @@ def a_10_membership(folder: Path, quick: bool) -> list[Finding]:
             area = float(roc_auc_score(who, ratio))
             used = int((np.abs(adds) > 0).sum()) * days
             note = f"advantage; AUC {area:.3f}; over {used} cells; everybody else is known"
-            findings.append(Finding("A10", f"likelihood ratio over {words}; {label}", advantage(ratio, who), limit, variant == "exact", note))
+            findings.append(
+                Finding(
+                    "A10",
+                    f"likelihood ratio over {words}; {label}",
+                    advantage(ratio, who),
+                    limit,
+                    variant == "exact",
+                    note,
+                )
+            )
     return findings

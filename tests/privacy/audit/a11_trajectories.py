@@ -95,8 +95,9 @@ def recover(plan: CityPlan, points: dict[tuple[int, str], list[int]], slots: int
 def points_of(counts: pd.DataFrame) -> dict[tuple[int, str], list[int]]:
     """Counts written out as points."""
     points: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for row in counts.itertuples():
-        points[int(row.bin), str(row.dir)].extend([int(row.camera)] * max(int(row.value), 0))
+    columns = (counts[name].tolist() for name in ("bin", "dir", "camera", "value"))
+    for slot, heading, camera, value in zip(*columns):
+        points[slot, heading].extend([camera] * max(int(value), 0))
     return points
 
 
@@ -147,7 +148,9 @@ def usual(twins: pd.DataFrame, worlds: int) -> pd.DataFrame:
 def likely(counts: pd.DataFrame, habits: pd.DataFrame, b: float) -> pd.DataFrame:
     """As many points as usual, in the cells where they are likeliest: the habits, moved by the noisy count.
 
-    A count one higher makes a noisy count e^(±1/b) times as likely, whichever way it lies. `b` infinite: habits alone."""
+    A count one higher makes a noisy count e^(±1/b) times as likely, whichever way it lies; where `b` is infinite the
+    habits alone count.
+    """
     cells = counts.assign(quarter=counts["bin"] % BINS_A_DAY).merge(habits, on=["quarter", "camera", "dir"], how="left")
     mean = cells["usual"].fillna(0.0).to_numpy()
     slots = cells["bin"].nunique() / BINS_A_DAY
@@ -175,7 +178,9 @@ def a_11_trajectory_recovery(folder: Path, quick: bool) -> list[Finding]:
     """Released and exact tables against the twin's exact counts, village by village."""
     plan = Size.of(quick).village
     slots = plan.days * BINS_A_DAY
-    walkers, twins = (frame[frame["class"] == WALKERS] for frame in (truth(folder, "village", who) for who in ("truth", "twin")))
+    walkers, twins = (
+        frame[frame["class"] == WALKERS] for frame in (truth(folder, "village", who) for who in ("truth", "twin"))
+    )
     tables = {}
     b = 0.0
     for variant in ("real", "exact"):

@@ -61,6 +61,6 @@ def a_18_individual_row(folder: Path, quick: bool) -> list[Finding]:
             note = "not promised: the unit is a passage, and nights add up"
             findings.append(Finding("A18", "walks every night or never; 30 nights together", good, None, note=note))
     for variant, label in (("real", "released"), ("exact", "an incident of everybody")):
-        rows = len(pd.read_csv(folder / "out" / f"night.{variant}.incidents.csv"))
-        findings.append(Finding("A18", f"incident rows of ordinary walking; {label}", float(rows), 0.0, variant == "exact"))
+        told = float(len(pd.read_csv(folder / "out" / f"night.{variant}.incidents.csv")))
+        findings.append(Finding("A18", f"incident rows of ordinary walking; {label}", told, 0.0, variant == "exact"))
     return findings

@@ -32,6 +32,7 @@ from report import Finding
 from tables import Released, as_records
 
 LIMIT = 0.05
+PERSON_QUANTUM_MS = 10_000
 CELL = ["world", "camera", "bin", "class", "dir"]
 
 
@@ -111,6 +112,19 @@ def worst_case(b: float, most: float = 12.0) -> tuple[float, float]:
     return worst
 
 
+def of_incidents(people: pd.DataFrame, others: pd.DataFrame) -> Finding:
+    """Class I, reported: would an incident of somebody, told to the quantum of people (PC-6), single that one out?"""
+    by = ["world", "camera", "quantum", "class"]
+    told, twins = (frame.assign(quantum=frame["at_ms"] // PERSON_QUANTUM_MS) for frame in (people, others))
+    asked = told[told["class"] == "person"].sample(2_000, random_state=SEED)[by].drop_duplicates()
+    hits, chance = isolated(asked, told, by), isolated(asked, twins, by)
+    results = EvaluationResults(n_attacks=len(asked), n_success=hits, n_baseline=0, n_control=chance)
+    note = f"{hits} of {len(asked)} alone in ten seconds, {chance} on the twin; class I is not anonymous"
+    return Finding(
+        "A5", "incident.v1: an incident about somebody on foot, if there is one", results.risk().value, None, note=note
+    )
+
+
 def a_5_singling_out(folder: Path, quick: bool) -> list[Finding]:
     """All kinds of predicate, both cities; exact counts are the control."""
     findings: list[Finding] = []
@@ -127,7 +141,8 @@ def a_5_singling_out(folder: Path, quick: bool) -> list[Finding]:
         value, (_, upper) = results.risk()
         # A quick look has too few predicates for a narrow interval.
         figure = value if quick else upper
-        note = f"risk {value:.3f}; {results.n_success:.0f} of {results.n_attacks_ori} hit, {results.n_control:.0f} on the twin"
+        hits = f"{results.n_success:.0f} of {results.n_attacks_ori} hit, {results.n_control:.0f} on the twin"
+        note = f"risk {value:.3f}; {hits}"
         findings.append(Finding("A5", tried, figure, limit, control, note))
 
     b = float(Released.read(folder, "town", "real").of("crossing_count")["noise_b"].max())
@@ -148,6 +163,7 @@ def a_5_singling_out(folder: Path, quick: bool) -> list[Finding]:
             one_city = (sample[0], sample[1].sample(n, random_state=SEED), sample[2].sample(n, random_state=SEED))
             results = evaluator(*one_city, 500 if quick else 2_000)
             add(f"{city}, SinglingOutEvaluator; {label}", results, LIMIT, variant == "exact")
+    findings.append(of_incidents(truth(folder, "town", "truth"), truth(folder, "town", "twin")))
     note = f"calculated for a city in which every cell holds {worst_mean:.1f} passages on average"
     findings.append(Finding("A5", "worst case over all cities: cells that say one", worst, None, note=note))
     return findings

@@ -48,7 +48,9 @@ def joined(passages: pd.DataFrame, x: Place, y: Place) -> pd.DataFrame:
     """True people who passed at both (camera, day): the first passage at x and the one that follows it best at y."""
     first = passages[(passages["camera"] == x[0]) & (passages["day"] == x[1])]
     second = passages[(passages["camera"] == y[0]) & (passages["day"] == y[1])]
-    pairs = first.merge(second, on=["person", "trip", "class"], suffixes=("_x", "_y")).drop_duplicates(["person", "trip"])
+    pairs = first.merge(second, on=["person", "trip", "class"], suffixes=("_x", "_y")).drop_duplicates(
+        ["person", "trip"]
+    )
     return pd.DataFrame(
         {
             "s_x": pairs["at_ms_x"] % DAY_MS / 1000.0,
@@ -104,7 +106,9 @@ def places(passages: pd.DataFrame, others: pd.DataFrame, days: bool) -> list[tup
         return sum(len(counted.get((trip, x), set()) & counted.get((trip, y), set())) for trip in (0, 1))
 
     ranked = sorted(candidates, key=together, reverse=True)
-    enough = (pair for pair in ranked if min(len(joined(passages, *pair)), len(joined(others, *pair))) >= FEWEST_TARGETS)
+    enough = (
+        pair for pair in ranked if min(len(joined(passages, *pair)), len(joined(others, *pair))) >= FEWEST_TARGETS
+    )
     return list(itertools.islice(enough, PAIRS))
 
 
@@ -120,8 +124,12 @@ def link(seen: pd.DataFrame, people: pd.DataFrame, others: pd.DataFrame) -> tupl
 def a_6_linkability(folder: Path, quick: bool) -> list[Finding]:
     """Two cameras and two days, in the sparse city, where linking is easiest."""
     everyone, everyone_else = truth(folder, "village", "truth"), truth(folder, "village", "twin")
-    tables = {v: as_records(Released.read(folder, "village", v).counts("crossing_count", "line-a")) for v in ("real", "exact")}
-    totals = {(what, how): np.zeros(3, dtype=int) for what in ("cameras", "days") for how in ("real", "exact", "objects")}
+    tables = {
+        v: as_records(Released.read(folder, "village", v).counts("crossing_count", "line-a")) for v in ("real", "exact")
+    }
+    totals = {
+        (what, how): np.zeros(3, dtype=int) for what in ("cameras", "days") for how in ("real", "exact", "objects")
+    }
     for world in range(2 if quick else 6):
         passages, others = (frame[frame["world"] == world] for frame in (everyone, everyone_else))
         for what in ("cameras", "days"):
@@ -144,7 +152,9 @@ def a_6_linkability(folder: Path, quick: bool) -> list[Finding]:
         value, (_, upper) = results.risk()
         note = f"advantage {value:.3f}; {hits} of {attacks} linked, {chance} of the twin's"
         limit = None if how == "exact" else LIMIT
-        findings.append(Finding("A6", f"two {what}; {labels[how]}", value if quick else upper, limit, how == "objects", note))
+        findings.append(
+            Finding("A6", f"two {what}; {labels[how]}", value if quick else upper, limit, how == "objects", note)
+        )
     note = "not run: no profile exports a pseudonym (PC-5)"
     findings.append(Finding("A6", "kinematic re-linking over epochs", 0.0, None, note=note))
     return findings

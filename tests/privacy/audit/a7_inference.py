@@ -1,11 +1,11 @@
 """A7: does a released table tell one attribute of a passage to somebody who knows the others?
 
 anonymeter's Inference (Giomi et al., PETS 2023): the attacker knows camera, time and direction of somebody's passage
-and wants the class, and so for each attribute. anonymeter's own guess is the nearest record of the released table; with
-named attributes that is any record that agrees in all of them. Both are tried: any such record, and, stronger, what most
-such records say. Guesses about the twin city's people, who are in no table, are as good as habits allow. The figure is
-what is above that: the difference of the two rates of right guesses, upper end of its 95 % interval. anonymeter's own
-risk, which divides by what the twin leaves to be gained, stands beside.
+and wants the class, and so for each attribute. anonymeter's own guess is the nearest record of the released table;
+with named attributes that is any record that agrees in all of them. Both are tried: any such record, and, stronger,
+what most such records say. Guesses about the twin city's people, who are in no table, are as good as habits allow.
+The figure is what is above that: the difference of the two rates of right guesses, upper end of its 95 % interval.
+anonymeter's own risk, which divides by what the twin leaves to be gained, stands beside.
 
 What the limits mean. 0.05 is the contract's, for a town whose cameras see a thousand passages a day and more. For a
 passage that is alone in its cell, ε = 0.44 for two counts allows more: adding one to one cell moves any guess by up to
@@ -73,7 +73,9 @@ def attributes(frame: pd.DataFrame) -> pd.DataFrame:
     return named
 
 
-def infer(seen: pd.DataFrame, people: pd.DataFrame, others: pd.DataFrame, known: list[str], secret: str, most: bool) -> EvaluationResults:
+def infer(
+    seen: pd.DataFrame, people: pd.DataFrame, others: pd.DataFrame, known: list[str], secret: str, most: bool
+) -> EvaluationResults:
     """anonymeter's evaluation with `Lookup` as its attacker."""
     np.random.seed(SEED)  # anonymeter draws its targets from numpy's global generator.
     attack = InferenceEvaluator(
@@ -112,7 +114,8 @@ def a_7_inference(folder: Path, quick: bool) -> list[Finding]:
                 best = max(both, key=lambda results: difference(results)[1])
                 above, upper = difference(best)
                 risk, _ = best.risk()
-                note = f"{above:.3f} over the twin; {best.n_success} of {best.n_attacks_ori} right; anonymeter's risk {risk:.3f}"
+                right = f"{best.n_success} of {best.n_attacks_ori} right"
+                note = f"{above:.3f} over the twin; {right}; anonymeter's risk {risk:.3f}"
                 figure = above if quick else upper
                 findings.append(Finding("A7", f"{city}, {words} from the rest; {label}", figure, limit, control, note))
     return findings

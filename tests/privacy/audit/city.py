@@ -59,27 +59,16 @@ class CityPlan:
 
 def route(plan: CityPlan, start: int, end: int, first_along_row: bool) -> list[int]:
     """The cameras of an L-shaped way through the grid, both ends included."""
-    row, column = divmod(start, plan.columns)
-    end_row, end_column = divmod(end, plan.columns)
-    stops = [start]
+    (row, column), (end_row, end_column) = divmod(start, plan.columns), divmod(end, plan.columns)
 
-    def along(now: int, then: int) -> range:
-        step = 1 if then > now else -1
-        return range(now + step, then + step, step) if then != now else range(0)
+    def between(now: int, then: int) -> range:
+        return range(now, then, 1 if then > now else -1)
 
-    def walk_row() -> None:
-        nonlocal column
-        for column in along(column, end_column):
-            stops.append(row * plan.columns + column)
-
-    def walk_column() -> None:
-        nonlocal row
-        for row in along(row, end_row):
-            stops.append(row * plan.columns + column)
-
-    for walk in (walk_row, walk_column) if first_along_row else (walk_column, walk_row):
-        walk()
-    return stops
+    if first_along_row:
+        way = [(row, at) for at in between(column, end_column)] + [(at, end_column) for at in between(row, end_row)]
+    else:
+        way = [(at, column) for at in between(row, end_row)] + [(end_row, at) for at in between(column, end_column)]
+    return [at_row * plan.columns + at_column for at_row, at_column in [*way, (end_row, end_column)]]
 
 
 def people_of(plan: CityPlan, seed: int) -> pd.DataFrame:

@@ -56,7 +56,9 @@ class Target:
     speed_kmh: int = 5
 
 
-def once(world: np.ndarray, at_ms: np.ndarray, rng: np.random.Generator, forward: np.ndarray | bool, **of: object) -> pd.DataFrame:
+def once(
+    world: np.ndarray, at_ms: np.ndarray, rng: np.random.Generator, forward: np.ndarray | bool, **of: object
+) -> pd.DataFrame:
     """Passages of people on foot at camera 0; `of` overrides columns."""
     n = len(at_ms)
     frame = {
@@ -74,7 +76,7 @@ def once(world: np.ndarray, at_ms: np.ndarray, rng: np.random.Generator, forward
 
 
 def nights(size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A18: a footpath where one passes at noon, and, in even worlds, one pedestrian a little after 03:00 every night."""
+    """A18: a footpath where one passes at noon, and, in even worlds, one pedestrian after 03:00 every night."""
     rng = np.random.default_rng([SEED, 18])
     world, night = np.meshgrid(np.arange(0, size.night_worlds, 2), np.arange(size.nights), indexing="ij")
     at = night.ravel() * DAY_MS + 3 * 3_600_000 + rng.integers(0, 600_000, night.size)
