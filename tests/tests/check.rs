@@ -61,8 +61,12 @@ fn what_a_profile_keeps_back_is_a_note_and_no_problem() {
     let note = "plaza.yaml:8:19: operators.measure_queue[0]: note: the profile 'strict' does not release queue_len, \
                 because one vehicle can change them without bound; 'standard' does";
     for (profile, noted, summary) in [
-        ("strict", true, "profile strict, 2 counters, at most 192 numbers (768 bytes) a day"),
-        ("standard", false, "profile standard, 3 counters, at most 4320 numbers (17280 bytes) a day"),
+        ("strict", true, "profile strict, ε 0.660 a passage, 2 counters, at most 192 numbers (768 bytes) a day"),
+        (
+            "standard",
+            false,
+            "profile standard, ε 0.660 a passage, 3 counters, at most 4320 numbers (17280 bytes) a day",
+        ),
     ] {
         site(folder.path(), &[("plaza", camera(profile))]);
         let output = kerbside(["check", "--config", folder.path().to_str().unwrap()]);

@@ -10,7 +10,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use kerbside_core::time::WallTime;
-use kerbside_release::{FileLedger, Guarantee, LedgerState, MemoryLedger, Noise};
+use kerbside_release::{FileLedger, Guarantee, Ledger as _, LedgerState, MemoryLedger, Noise};
 use sha2::{Digest as _, Sha256};
 use tracing::{error, info, warn};
 
@@ -35,6 +35,9 @@ pub(crate) fn of_node(
         LedgerState::Refusing(reason) => {
             error!(%folder, %reason, "no number with noise is released until the privacy ledger is renewed");
         }
+    }
+    if let (LedgerState::New | LedgerState::Sound, Some(trouble)) = (ledger.state(), ledger.trouble()) {
+        error!(%folder, trouble, "the privacy ledger cannot be written: no number with noise is released until it can");
     }
     if let Some(until) = ledger.ahead_of(now) {
         warn!(%until, "the privacy ledger is ahead of the clock: less is released until then");

@@ -224,7 +224,8 @@ impl Lane {
         }
         self.metrics.frames_analysed.increment();
         let latency = frame.arrived.elapsed();
-        self.metrics.capture_to_finding.observe(latency);
+        let told = if self.is_live { whole_milliseconds(latency) } else { latency };
+        self.metrics.capture_to_finding.observe(told);
         let tracks = self.analysis.tracks().collect();
         Report { tracks, ..self.report(frame, seen, findings, latency, None) }
     }
@@ -232,7 +233,7 @@ impl Lane {
     /// Notes how long a stage took. In a live node in whole milliseconds: what the last stages cost grows with the number
     /// of objects, and a sum of microseconds would tell it (rule PC-12 of the privacy contract).
     fn observe_coarsely(&self, stage: Stage, took: Duration) {
-        let grows = matches!(stage, Stage::Head | Stage::Track | Stage::Operators);
+        let grows = matches!(stage, Stage::Detect | Stage::Head | Stage::Track | Stage::Operators);
         let took = if self.is_live && grows { whole_milliseconds(took) } else { took };
         self.metrics.stage(stage).observe(took);
     }

@@ -32,6 +32,10 @@ const HEALTH_SPAN: Duration = Duration::from_secs(60);
 /// The least time between two log lines about the same trouble.
 const LOG_PAUSE: Duration = Duration::from_secs(30);
 
+/// Why a sound ledger holds numbers back.
+const HELD_BACK: &str = "their time was debited before, as when a node starts again within a bin, after a renewal of the \
+                         privacy ledger, or after its clock was ahead; `kerbside ledger` shows until when";
+
 /// What the status server and the supervisor may know of the release thread.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
@@ -39,6 +43,8 @@ pub(crate) struct Pulse {
     ticked_millis: AtomicU64,
     /// Whether all that was released could be stored so far.
     spool_ok: AtomicBool,
+    /// Whether the privacy ledger lets through what needs it.
+    ledger_ok: AtomicBool,
     /// Set when the node begins to stop: cameras that end now have not failed.
     stopping: AtomicBool,
     /// Set when the release thread must end though a stage before it hangs: open bins are worth more than
@@ -57,6 +63,10 @@ impl Pulse {
 
     pub(crate) fn finish_now(&self) {
         self.finish_now.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn ledger_ok(&self) -> bool {
+        self.ledger_ok.load(Ordering::Acquire)
     }
 
     pub(crate) fn spool_ok(&self) -> bool {
@@ -117,6 +127,7 @@ impl Releasing {
             refusals_quiet_until: None,
             steadiness: Steadiness::from(Instant::now(), clock::now()),
         };
+        self.say_what_waits(clock::now());
         loop {
             let wait = state.next_tick.saturating_duration_since(Instant::now());
             match self.reports.receive_within(wait) {
@@ -134,6 +145,8 @@ impl Releasing {
         }
         self.release.finish(clock::now(), &mut state.batches)?;
         let now = clock::now();
+        state.refusals_quiet_until = None;
+        self.say_what_was_refused(&mut state, now);
         self.watchers.finish(&mut self.release, now, clock::quality(now));
         self.release.advance(now - LATENESS, &mut state.batches)?;
         state.learned.extend(self.watchers.remember());
@@ -216,26 +229,7 @@ impl Releasing {
         if counts.limited_incidents > 0 {
             self.metrics.incidents_limited.set(1.0);
         }
-        for (rule, refused) in counts.refused() {
-            self.privacy_metrics.refused(rule).follow(refused as f64);
-        }
-        for (camera, (name, _)) in self.cameras.iter().enumerate() {
-            if let Some(milli) = self.release.budget_left_milli(camera, now) {
-                self.privacy_metrics.budget_remaining(name).set(f64::from(milli) / 1000.0);
-            }
-        }
-        if counts.refused_bins > state.refused_bins && may_log(&mut state.refusals_quiet_until) {
-            let bins = counts.refused_bins - state.refused_bins;
-            match self.release.ledger_trouble() {
-                Some(trouble) => error!(bins, trouble, "numbers with noise were held back"),
-                None => warn!(
-                    bins,
-                    "numbers with noise were held back: a part of their bins has been released before, as when the node \
-                     starts again; the next bins are whole"
-                ),
-            }
-            state.refused_bins = counts.refused_bins;
-        }
+        self.say_what_was_refused(state, now);
         if let Some(usage) = process::usage() {
             self.metrics.resident_bytes.set(usage.resident_bytes as f64);
             self.metrics.cpu_seconds.follow(usage.cpu_secs);
@@ -243,6 +237,40 @@ impl Releasing {
         let ticked = self.started.elapsed().as_millis();
         self.pulse.ticked_millis.store(u64::try_from(ticked).unwrap_or(u64::MAX), Ordering::Release);
         Ok(())
+    }
+
+    /// What the ledger and the contract held back, in metrics and now and then in the log.
+    fn say_what_was_refused(&self, state: &mut State, now: WallTime) {
+        let counts = self.release.counts();
+        for (rule, refused) in counts.refused() {
+            self.privacy_metrics.refused(rule).follow(refused as f64);
+        }
+        let mut has_budgets = false;
+        for (camera, (name, _)) in self.cameras.iter().enumerate() {
+            if let Some(milli) = self.release.budget_left_milli(camera, now) {
+                has_budgets = true;
+                self.privacy_metrics.budget_remaining(name).set(f64::from(milli) / 1000.0);
+            }
+        }
+        let trouble = self.release.ledger_trouble().filter(|_| has_budgets);
+        self.pulse.ledger_ok.store(trouble.is_none(), Ordering::Release);
+        if counts.refused_bins > state.refused_bins && may_log(&mut state.refusals_quiet_until) {
+            let bins = counts.refused_bins - state.refused_bins;
+            match trouble {
+                Some(trouble) => error!(bins, trouble, "numbers with noise were held back"),
+                None => warn!(bins, "numbers with noise were held back: {HELD_BACK}"),
+            }
+            state.refused_bins = counts.refused_bins;
+        }
+    }
+
+    /// Says at the start which cameras have to wait, so that nobody looks for their rows.
+    fn say_what_waits(&self, now: WallTime) {
+        for (camera, (name, _)) in self.cameras.iter().enumerate() {
+            if self.release.budget_left_milli(camera, now) == Some(0) && self.release.ledger_trouble().is_none() {
+                info!(camera = name, "numbers with noise are held back for now: {HELD_BACK}");
+            }
+        }
     }
 
     /// One health row a camera, for the time since the last ones.

@@ -40,6 +40,7 @@ impl Facts {
     fn ready(&self) -> bool {
         self.alive()
             && self.pulse.spool_ok()
+            && self.pulse.ledger_ok()
             && self.cameras.iter().any(|(_, status)| status.state() == CameraState::Up)
     }
 }
@@ -119,6 +120,7 @@ async fn readyz(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
         let _ = writeln!(text, "camera {name}: {}", status.state().name());
     }
     let _ = writeln!(text, "spool: {}", if facts.pulse.spool_ok() { "ok" } else { "failing" });
+    let _ = writeln!(text, "ledger: {}", if facts.pulse.ledger_ok() { "ok" } else { "refusing" });
     let code = if facts.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, text)
 }

@@ -36,11 +36,12 @@ impl Check {
             let (name, numbers) = (&camera.name, camera.numbers_per_day());
             text.push_str(&format!(
                 "camera {name}: {} at {} fps, {}\n\
-                 camera {name}: profile {}, {}, at most {numbers} numbers ({} bytes) a day\n",
+                 camera {name}: profile {}, ε {:.3} a passage, {}, at most {numbers} numbers ({} bytes) a day\n",
                 camera.detector.model,
                 camera.analyse_fps,
                 operators.join(", "),
                 camera.privacy.profile.name(),
+                f64::from(camera.privacy.epsilon.passage) / 1000.0,
                 counted(camera.released_cells().count(), "counter"),
                 BYTES_PER_NUMBER * numbers,
             ));

@@ -20,9 +20,9 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// Rows that share one table's column widths; longer outputs begin a new table with its head.
 const ROWS_A_TABLE: usize = 500;
 /// Columns that the table leaves out, because they are the same in nearly every row or serve machines.
-const NOT_IN_TABLE: [&str; 8] = ["node", "epoch", "clock_q", "model", "cfg_rev", "noise_b", "suppressed", "sw"];
-/// Which the table shows where any row has more than 0 in it: the buckets of histograms.
-const IN_TABLE_UNLESS_ZERO: &str = "bucket";
+const NOT_IN_TABLE: [&str; 7] = ["node", "epoch", "clock_q", "model", "cfg_rev", "suppressed", "sw"];
+/// Which the table shows where any row has more than 0 in it: the buckets of histograms, and the scale of noise.
+const IN_TABLE_UNLESS_ZERO: [&str; 2] = ["bucket", "noise_b"];
 
 /// Prints the released rows of a spool, a segment, or what `replay --out` wrote.
 ///
@@ -199,7 +199,8 @@ impl<W: Write> Printer<W> {
         let is_shown = |index: usize| {
             let column = columns[index].as_str();
             let empty = |value: &Value| {
-                *value == Value::Null || (column == IN_TABLE_UNLESS_ZERO && *value == Value::Unsigned(0))
+                let is_zero = *value == Value::Unsigned(0) || *value == Value::Number(0.0);
+                *value == Value::Null || (is_zero && IN_TABLE_UNLESS_ZERO.contains(&column))
             };
             !NOT_IN_TABLE.contains(&column) && rows.iter().any(|row| !empty(&row[index]))
         };

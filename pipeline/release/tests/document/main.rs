@@ -145,7 +145,7 @@ fn scales() -> String {
     let person = |measure| Cell::new(SiteId(0), measure, Some(Class::Person));
     let mut cells =
         vec![person(Measure::CrossingCount).directed(Direction::Forward), person(Measure::PresenceMean)];
-    cells.push(person(Measure::SpeedHist));
+    cells.extend([person(Measure::OccupancyTime), person(Measure::SpeedHist)]);
     let mut text = String::from("| measure | unit | scale b | standard deviation |\n| --- | --- | --- | --- |\n");
     let plan = CameraPlan {
         camera: "camera".to_owned(),

@@ -54,6 +54,8 @@ struct Life {
     cabinet: Cabinet,
     ledger: Option<FileLedger>,
     now: WallTime,
+    /// The latest that the clock has shown: a renewal at that moment keeps the rest of its day spent.
+    furthest: WallTime,
     granted: BTreeMap<(CameraUid, Account), Vec<(WallTime, WallTime)>>,
 }
 
@@ -98,6 +100,7 @@ impl Life {
     }
 
     fn live(&mut self, event: &Event) {
+        self.furthest = self.furthest.max(self.now);
         match *event {
             Event::Close { minutes, cameras, accounts } => self.close(minutes, cameras, accounts),
             Event::Alert { camera } => {
@@ -161,14 +164,14 @@ proptest! {
         events in prop::collection::vec(event(), 1..60),
     ) {
         steps::wait_for_no_disk();
-        let mut life = Life { cabinet: Cabinet::new(), ledger: None, now: morning(), granted: BTreeMap::new() };
+        let mut life = Life { cabinet: Cabinet::new(), ledger: None, now: morning(), furthest: morning(), granted: BTreeMap::new() };
         life.start();
         life.cabinet.release_rows();
         for event in &events {
             life.live(event);
         }
         // It is not safe by granting nothing: days after all that a bin is free.
-        life.now = life.latest().max(life.now) + DAY * 3;
+        life.now = life.latest().max(life.now).max(life.furthest) + DAY * 3;
         life.start();
         let free = Debit { from: life.now.bin_start(QUARTER) + QUARTER, ..bin(PLAZA, 0) };
         let free = Debit { to: free.from + QUARTER, ..free };
