@@ -1,6 +1,6 @@
 //! Attacks on what the node releases, and what the numbers are worth in spite of the noise.
 //!
-//! Each attack is a function that is sized ([`Size`]) and answers rows of one table ([`Outcome`]): what was tried, the
+//! Each attack is a function that is sized ([`outcome::Size`]) and answers rows of one table ([`outcome::Outcome`]): what was tried, the
 //! figure that came out, the limit, and whether it was kept. Beside each row of the real release stage stands a
 //! positive control: a variant that is broken on purpose and that the same code must catch, since an attack that
 //! finds nothing anywhere proves nothing. `cargo nextest run` runs the small sizes, `privacy-audit` the large ones.
