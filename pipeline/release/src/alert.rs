@@ -14,6 +14,7 @@ use kerbside_core::operator::Alert;
 use kerbside_core::privacy::Privacy;
 use kerbside_core::time::{MediaTime, WallTime};
 
+use crate::bins::nanos;
 use crate::error::ReleaseError;
 use crate::ledger::{Account, CameraUid, Debit, Ledger, Verdict};
 use crate::noise::{Noise, Scale};
@@ -142,7 +143,7 @@ impl Watch {
         if sum + noise < threshold {
             return Ok(None);
         }
-        let pause = u64::try_from(means.privacy.bounds.track_max.as_nanos()).unwrap_or(u64::MAX);
+        let pause = nanos(means.privacy.bounds.track_max);
         self.state = State::Pausing(end.saturating_add(pause));
         self.is_open = !self.is_open;
         Ok(Some(if self.is_open { Answer::Begin } else { Answer::End }))

@@ -7,6 +7,7 @@
 //! a bin holds its start and not its end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kerbside_core::finding::Cell;
 
@@ -229,6 +230,11 @@ impl Covered {
             self.ends.remove(&start);
         }
     }
+}
+
+/// A span in nanoseconds.
+pub(crate) fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn floor(at: u64, length: u64) -> u64 {

@@ -1,7 +1,6 @@
 //! One camera in the release stage: its cells, what each track may still add to them, and what is told of its classes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Finding, FindingKind, Measure};
@@ -11,7 +10,7 @@ use kerbside_core::privacy::{Privacy, Profile, worstcase};
 use kerbside_core::time::WallTime;
 
 use crate::alert::{WINDOW, Watch};
-use crate::bins::{Added, Series};
+use crate::bins::{Added, Series, nanos};
 use crate::error::ReleaseError;
 use crate::ledger::{Account, CameraUid, Debit};
 use crate::passages::{Names, Passages};
@@ -259,8 +258,4 @@ fn bin_nanos(plan: &CameraPlan, class: Option<Class>) -> Result<u64, ReleaseErro
         Ok(nanos) if nanos > 0 && nanos % 1_000_000 == 0 => Ok(nanos),
         _ => Err(ReleaseError::BinLength { camera: plan.camera.clone(), nanos: length }),
     }
-}
-
-pub(crate) fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -18,6 +18,7 @@ use kerbside_core::privacy::IncidentLimits;
 use kerbside_core::time::WallTime;
 use sha2::{Digest, Sha256};
 
+use crate::bins::nanos;
 use crate::columns::{Common, words8, words16};
 use crate::error::ReleaseError;
 use crate::plan::{CameraPlan, IncidentSeed, StreamPosition};
@@ -137,7 +138,7 @@ impl Numbers {
         }
         let Classes { class, told_class } = classes;
         let quantum = if kind.is_personal(class) { limits.person_quantum } else { limits.vehicle_quantum };
-        let quantum = u64::try_from(quantum.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let quantum = nanos(quantum).max(1);
         let told = (incident.severity, incident.value);
         match incident.phase {
             // An operator's mistake; the one that lasts keeps its end.

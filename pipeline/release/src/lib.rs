@@ -56,7 +56,7 @@ pub use ledger::{
 };
 pub use noise::{Noise, NoiseError, Scale};
 pub use plan::{CameraPlan, Guarantee, IncidentSeed, NodeIdentity, Positions, StreamPosition};
-pub use pseudonym::{EPOCH, GRACE, Pseudonym, PseudonymError, Pseudonyms, Turn};
+pub use pseudonym::PseudonymError;
 pub use release::Release;
 pub use report::{FrameReport, ReleaseCounts, ReleasedBin};
 pub use sealed::{Released, ReleasedBatch};

@@ -13,6 +13,7 @@ use kerbside_core::time::MediaTime;
 use zeroize::Zeroize as _;
 
 use crate::alert::WINDOW;
+use crate::bins::nanos;
 use crate::pseudonym::Pseudonym;
 
 /// For how long a track is remembered after it was seen last: a stay that has ended is told up to five minutes later.
@@ -100,7 +101,7 @@ impl Passages {
 
     /// How much of the time `lasted` the track may add to this measure, in nanoseconds, which it then has.
     pub(crate) fn presence(&mut self, names: Names, at: MediaTime, measure: Measure, lasted: u64) -> u64 {
-        let most = u64::try_from(self.bounds.presence_max.as_nanos()).unwrap_or(u64::MAX);
+        let most = nanos(self.bounds.presence_max);
         let place = match measure {
             Measure::PresenceMean => 0,
             Measure::OccupancyTime => 1,

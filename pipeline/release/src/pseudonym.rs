@@ -29,9 +29,9 @@ use thiserror::Error;
 use zeroize::{Zeroize, zeroize_stack};
 
 /// How long a key names new tracks.
-pub const EPOCH: Duration = Duration::from_secs(15 * 60);
+pub(crate) const EPOCH: Duration = Duration::from_secs(15 * 60);
 /// How long the key before it is kept, so that tracks which are still in view can be carried over.
-pub const GRACE: Duration = Duration::from_secs(6 * 60);
+pub(crate) const GRACE: Duration = Duration::from_secs(6 * 60);
 
 const KEY_BYTES: usize = 32;
 const PAGE_BYTES: usize = 4096;
@@ -43,7 +43,7 @@ const STACK_BYTES: usize = 16 * 1024;
 
 /// Stands for one track of one camera during one epoch: 128 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pseudonym(u128);
+pub(crate) struct Pseudonym(u128);
 
 impl fmt::Debug for Pseudonym {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,7 +59,7 @@ impl Zeroize for Pseudonym {
 
 /// What a look at the clock did to a camera's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// Nothing.
     Same,
     /// A new epoch began: there is a new current key, and the one before it is the previous one for [`GRACE`].
@@ -96,7 +96,7 @@ impl Classified for PseudonymError {
 }
 
 /// The keys of all cameras of a node.
-pub struct Pseudonyms {
+pub(crate) struct Pseudonyms {
     // Unlocked before the pages go, since fields are dropped in order.
     _lock: region::LockGuard,
     pages: Box<[Page]>,
@@ -123,7 +123,7 @@ impl Pseudonyms {
     /// # Errors
     /// The memory cannot be locked (then the caller says whether it goes without), or the system has no random
     /// numbers.
-    pub fn new(cameras: usize) -> Result<Self, PseudonymError> {
+    pub(crate) fn new(cameras: usize) -> Result<Self, PseudonymError> {
         let pages: Box<[Page]> = (0..cameras.div_ceil(CAMERAS_PER_PAGE).max(1))
             .map(|_| Page([[0; KEY_BYTES]; KEYS_PER_PAGE]))
             .collect();
@@ -143,7 +143,7 @@ impl Pseudonyms {
     /// # Errors
     /// The system has no random numbers for a new key. The old one stays the current one, and the next call tries
     /// again.
-    pub fn roll(&mut self, camera: usize, now: WallTime) -> Result<Turn, PseudonymError> {
+    pub(crate) fn roll(&mut self, camera: usize, now: WallTime) -> Result<Turn, PseudonymError> {
         let epoch = &mut self.epochs[camera];
         epoch.age += epoch.seen.map_or(Duration::ZERO, |seen| now.since(seen));
         epoch.seen = Some(now);
@@ -165,12 +165,12 @@ impl Pseudonyms {
     }
 
     /// The track's pseudonym in the current epoch.
-    pub fn current(&self, camera: usize, track: TrackId) -> Pseudonym {
+    pub(crate) fn current(&self, camera: usize, track: TrackId) -> Pseudonym {
         pseudonym(self.key(camera, self.epochs[camera].current), track)
     }
 
     /// The track's pseudonym in the epoch before; `None` where its key is gone.
-    pub fn previous(&self, camera: usize, track: TrackId) -> Option<Pseudonym> {
+    pub(crate) fn previous(&self, camera: usize, track: TrackId) -> Option<Pseudonym> {
         let epoch = self.epochs[camera];
         epoch.has_previous.then(|| pseudonym(self.key(camera, 1 - epoch.current), track))
     }

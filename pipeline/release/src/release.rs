@@ -13,8 +13,8 @@ use kerbside_core::time::{MediaTime, WallTime};
 
 use crate::agg::{AggRows, Closed, Number};
 use crate::alert::{Means, word};
-use crate::bins::{Added, Series};
-use crate::camera::{Camera, Counters, Fed, nanos};
+use crate::bins::{Added, Series, nanos};
+use crate::camera::{Camera, Counters, Fed};
 use crate::contract::check_contract;
 use crate::error::ReleaseError;
 use crate::health::{self, HealthSample};

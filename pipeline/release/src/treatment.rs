@@ -8,6 +8,7 @@
 use kerbside_core::finding::{Cell, Measure};
 use kerbside_core::privacy::{Privacy, Profile, worstcase};
 
+use crate::bins::nanos;
 use crate::noise::Scale;
 
 /// What happens to a cell's sum.
@@ -88,10 +89,6 @@ pub(crate) fn treatments(cells: &[Cell], privacy: &Privacy, is_demonstration: bo
         Scale::new(bound.checked_mul(1000)?, u64::from(milli)).map(Treatment::Noise)
     };
     cells.iter().filter_map(|cell| Some((*cell, treat(cell)?))).collect()
-}
-
-fn nanos(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -206,6 +206,14 @@ fn pc_8_the_worst_case_bounds_a_minute_whoever_they_are() {
 }
 
 #[test]
+fn pc_8_the_worst_case_gives_a_minute_no_second_bound_when_the_clock_goes_back() {
+    let there = (61..=68).map(|second| person(second * SECOND, second));
+    let and_back = (10..=17).map(|second| person(second * SECOND, second));
+    let found = added(&under(Profile::StrictWorstcase), &there.chain(and_back).collect::<Vec<_>>());
+    assert_eq!(found, [(CROSSED.to_owned(), 8)]);
+}
+
+#[test]
 fn pc_9_a_bin_that_was_released_is_never_released_again() {
     let ledger = Shared::default();
     let mut out = Vec::new();
@@ -328,6 +336,29 @@ fn pc_14_a_crowd_is_decided_by_a_noisy_number() {
     assert!(found[0].starts_with("crowd_density begin square person 360000.."), "{found:#?}");
     assert!(found[1].starts_with("crowd_density end square person 1260000.."), "{found:#?}");
     assert_eq!((counts.unplanned_findings, counts.refused_alerts), (0, 0));
+}
+
+/// Frames come some seconds after the moment up to which bins are closed: a window keeps all of its time.
+#[test]
+fn pc_14_a_window_loses_nothing_to_frames_that_come_later() {
+    let (found, _) = crowded(|_| 1300, 12, Profile::Strict);
+    assert!(found.first().is_some_and(|word| word.contains(" begin ")), "{found:#?}");
+}
+
+#[test]
+fn pc_14_one_person_is_in_a_window_once_however_often_they_are_found() {
+    let mut plan = under(Profile::Strict);
+    plan.alerts = vec![crowd(Class::Person, 0)];
+    plan.incidents.push((IncidentKind::CrowdDensity, ZONE));
+    let mut release = private(plan, 0, MemoryLedger::new());
+    let mut out = Vec::new();
+    for second in (20..600).step_by(20) {
+        for _ in 0..5 {
+            release.observe(0, &frame(second * SECOND, SECOND), &people(second, 300));
+        }
+        release.advance(wall((second - 20) * SECOND), &mut out).unwrap();
+    }
+    assert_eq!(words(&out), Vec::<String>::new());
 }
 
 #[test]
