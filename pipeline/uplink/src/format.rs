@@ -17,6 +17,8 @@
 
 use kerbside_release::Table;
 
+use crate::wire::{table_number, table_of_number};
+
 /// What a segment begins with. The last byte is no text, so that a transfer as text shows.
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"KERBSEG\x1a";
 /// The version of the layout in this file.
@@ -61,7 +63,7 @@ impl SegmentHeader {
         let mut put = Put { bytes: &mut bytes, at: 0 };
         put.all(&SEGMENT_MAGIC);
         put.all(&VERSION.to_le_bytes());
-        put.all(&stream_number(self.table).to_le_bytes());
+        put.all(&table_number(self.table).to_le_bytes());
         put.all(&self.epoch.to_le_bytes());
         put.all(&0u32.to_le_bytes());
         put.all(&self.first_seq.to_le_bytes());
@@ -89,7 +91,7 @@ impl SegmentHeader {
         let first_seq = take.u64();
         let created_millis = take.u64();
         let hash = take.all::<32>();
-        let table = Table::ALL.into_iter().find(|table| stream_number(*table) == stream);
+        let table = table_of_number(stream);
         match table.filter(|table| table.schema_hash() == hash) {
             Some(table) => Ok(Self { table, epoch, first_seq, created_millis }),
             None => Err(BadHeader::Table),
@@ -209,14 +211,6 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(u32, u64)> {
 
 fn frame_size(payload: u64) -> u64 {
     (FRAME_HEADER as u64 + payload).next_multiple_of(ALIGN)
-}
-
-fn stream_number(table: Table) -> u32 {
-    match table {
-        Table::Agg => 1,
-        Table::Health => 2,
-        Table::Incident => 3,
-    }
 }
 
 /// Writes one field after the other.

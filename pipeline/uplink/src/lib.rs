@@ -26,6 +26,7 @@ mod epoch;
 mod error;
 mod follow;
 mod format;
+pub mod ranges;
 mod read;
 mod rows;
 mod scan;
@@ -33,6 +34,7 @@ mod segment;
 mod spool;
 mod stream;
 mod table_file;
+pub mod wire;
 #[cfg(test)]
 mod tests;
 

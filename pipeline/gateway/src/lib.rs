@@ -1,0 +1,3 @@
+//! The city's side.
+
+#![forbid(unsafe_code)]

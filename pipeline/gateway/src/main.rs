@@ -1,0 +1,5 @@
+//! The `kerbside-gateway` command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
