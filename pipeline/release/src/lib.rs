@@ -46,6 +46,7 @@ mod sealed;
 mod table;
 mod treatment;
 mod vocabulary;
+mod words;
 
 pub use contract::check_contract;
 pub use error::ReleaseError;
@@ -61,3 +62,4 @@ pub use release::Release;
 pub use report::{FrameReport, ReleaseCounts, ReleasedBin};
 pub use sealed::{Released, ReleasedBatch};
 pub use table::{ClockQuality, Column, Table};
+pub use words::unit_of;
