@@ -23,18 +23,25 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod coarse;
 mod codec;
 mod disk;
 pub mod enroll;
 mod epoch;
 mod error;
+mod feed;
 mod follow;
 mod format;
+mod parcel;
+mod parquet_file;
 pub mod ranges;
 mod read;
+mod recover;
+mod room;
 mod rows;
 mod scan;
 mod segment;
+mod shared;
 mod spool;
 mod stream;
 mod table_file;
@@ -44,8 +51,10 @@ pub mod tls;
 pub mod wire;
 
 pub use error::{Damage, Gap, ReadError, SpoolError};
+pub use feed::{Cursor, Feed, Place, StreamEnd, Waiting};
 pub use follow::Follower;
 pub use kerbside_release::ReleasedBatch;
+pub use parcel::{Opening, Parcel, SegmentContent, read_segment};
 pub use read::{Item, Reader};
 pub use rows::{Value, column_names, rows};
 pub use spool::{Recovery, Spool, SpoolSettings, SpoolStatus};

@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::UplinkError;
-use crate::feed::Opening;
+use crate::parcel::Opening;
 use crate::wire::{Ack, Gap, Open, Rows, Said, Up, checksum, decode, take_apart};
 
 /// What the gateway says on one of the streams.

@@ -6,10 +6,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use crate::disk::{read_at, sync_folder};
+use crate::disk::sync_folder;
 
 const FILE: &str = "token";
 /// Halves do not share a block of the disk.
@@ -37,7 +37,7 @@ impl TokenFile {
             sync_folder(spool)?;
         }
         let mut bytes = [0; 2 * HALF];
-        read_at(&file, 0, &mut bytes)?;
+        file.read_exact_at(&mut bytes, 0)?;
         let halves = [half(&bytes[..HALF]), half(&bytes[HALF..])];
         let (count, token) = halves.into_iter().flatten().max().unwrap_or_default();
         Ok(Self { file, count, token })
