@@ -27,6 +27,7 @@ mod disk;
 pub mod enroll;
 mod epoch;
 mod error;
+pub mod export;
 mod follow;
 mod format;
 pub mod ranges;

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod export;
 mod follow;
 mod model;
 mod retention;
