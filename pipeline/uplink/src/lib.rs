@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod codec;
 mod disk;
 pub mod enroll;
