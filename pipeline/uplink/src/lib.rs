@@ -7,7 +7,7 @@
 //! - [`rows`] shows the rows of a batch as plain values.
 //! - [`write_tables`] writes the released tables of a replay as Arrow IPC files.
 //! - [`wire`] is what a node and a gateway say to each other, [`tls`] how they know each other, and [`enroll`] a
-//!   small authority for trying that out.
+//!   small authority for trying that out. [`export`] copies a spool for somebody who carries it there.
 //!
 //! Invariants
 //! - A row that was synced is read back after a crash. What is torn is reported, never read as data.
@@ -30,6 +30,7 @@ pub mod enroll;
 mod epoch;
 mod error;
 mod feed;
+pub mod export;
 mod follow;
 mod format;
 mod parcel;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::transport::Channel;
 use tracing::{info, warn};
 
+use super::UplinkError;
 use super::held::{Held, Subject};
 use super::lane::{Kind, Lane, Load, What};
 use super::put::{Answer, Broken, Put};
@@ -131,7 +132,8 @@ impl<'a> Session<'a> {
         };
         let silent = |_| UplinkError::Silent { seconds: RESUME_LIMIT.as_secs() };
         let reply = timeout(RESUME_LIMIT, asked).await.map_err(silent)?.map_err(UplinkError::from_status)?;
-        let reply: ResumeReply = decode(&reply.ok_or(UplinkError::Answer)?.body).map_err(|_| UplinkError::Answer)?;
+        let reply: ResumeReply =
+            decode(&reply.ok_or(UplinkError::Answer)?.body).map_err(|_| UplinkError::Answer)?;
         memory.token.keep(reply.token).map_err(UplinkError::Token)?;
 
         let mut stored: BTreeMap<(Table, u32), RangeSet> = BTreeMap::new();
@@ -163,7 +165,8 @@ impl<'a> Session<'a> {
         } else {
             let ends = ORDER.map(|table| (table, memory.feed.end(table)));
             lanes.extend(ends.map(|(table, end)| Lane::new(table, Kind::Live, cursor(table, end), None)));
-            lanes.extend(ends.map(|(table, end)| Lane::new(table, Kind::Backlog, cursor(table, start), Some(end))));
+            lanes
+                .extend(ends.map(|(table, end)| Lane::new(table, Kind::Backlog, cursor(table, start), Some(end))));
         }
         Ok(Self {
             memory,
@@ -381,7 +384,10 @@ impl<'a> Session<'a> {
             Err(Broken::Status(status)) => {
                 let error = UplinkError::from_status(status);
                 if let Some(refusal) = error.refusal()
-                    && !matches!(refusal, Refusal::Quota | Refusal::IdentityConflict | Refusal::Role | Refusal::Replay)
+                    && !matches!(
+                        refusal,
+                        Refusal::Quota | Refusal::IdentityConflict | Refusal::Role | Refusal::Replay
+                    )
                 {
                     let of_stream = self.on_its_way.values().filter(|sent| sent.put == answer.put);
                     let rows = of_stream.map(|sent| sent.load.rows()).sum();

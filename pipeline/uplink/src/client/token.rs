@@ -29,7 +29,8 @@ impl TokenFile {
     /// Opens it in the spool's folder; it is made where there is none. One that is damaged holds no token.
     pub(super) fn open(spool: &Path) -> io::Result<Self> {
         let path = spool.join(FILE);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(&path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(&path)?;
         if file.metadata()?.len() < 2 * HALF as u64 {
             (&file).seek(SeekFrom::Start(0))?;
             (&file).write_all(&[0; 2 * HALF])?;

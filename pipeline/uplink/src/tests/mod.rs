@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod feed;
+mod export;
 mod follow;
 mod model;
 mod retention;
