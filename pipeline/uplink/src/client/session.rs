@@ -26,7 +26,6 @@ use super::put::{Answer, Broken, Put};
 use super::status::UplinkStatus;
 use super::token::TokenFile;
 use super::window::Window;
-use super::UplinkError;
 use crate::feed::{Feed, Place, StreamEnd};
 use crate::parcel::Opening;
 use crate::ranges::RangeSet;

@@ -13,7 +13,10 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::client::{Uplink, UplinkSettings, UplinkStatus};
+use crate::disk::File;
 use crate::enroll::{DevAuthority, Request};
+use crate::format::FrameKind;
+use crate::scan::{Scanner, Step};
 use crate::Feed;
 use crate::tls::{Role, TlsFiles};
 use crate::wire::{GapReason, Refusal};
@@ -215,13 +218,10 @@ fn what_the_city_has_already_is_not_sent_and_what_is_gone_is_told() {
     // Another connection brought the batches in the middle.
     let middle = (9, 14);
     stage.fake.books().stored.entry((Table::Agg, epoch)).or_default().insert(middle.0, middle.1);
-    // The first ones are lost: their segment is gone.
-    stage.spool.seal_for_test();
-    stage.release(1);
+    // The first one is lost: its bytes on the disk are damaged.
     let first = segments(&stage.folder.path().join("spool"), Table::Agg).remove(0);
     let mut bytes = std::fs::read(&first).unwrap();
-    let place = bytes.len() / 2;
-    bytes[place] ^= 0xff;
+    bytes[first_batch(&first) + 100] ^= 0xff;
     std::fs::write(&first, &bytes).unwrap();
     let sending = stage.send();
     stage.wait_for("all told", &sending.status, |stage| stage.spool.feed().waiting(None).rows == 0);
@@ -281,6 +281,18 @@ fn f_42_the_wrong_peers_get_no_row_and_new_certificates_are_taken_up() {
     assert!(sending.status.certificate_expires().unwrap() > now.as_unix_millis() / 1000);
     let _ = &stage.authority;
     sending.stop();
+}
+
+/// Where a segment's first frame of rows begins, in bytes.
+fn first_batch(segment: &Path) -> usize {
+    let (mut scanner, _) = Scanner::new(File::open(segment).unwrap()).unwrap();
+    loop {
+        match scanner.step().unwrap() {
+            Step::Frame { offset, header, .. } if header.kind == FrameKind::Batch => return offset as usize,
+            Step::Frame { .. } => {}
+            other => panic!("no frame of rows: {other:?}"),
+        }
+    }
 }
 
 fn _feed_can_be_shared(feed: &Feed) -> &(impl Clone + Send + Sync) {
