@@ -20,27 +20,36 @@
 
 #![forbid(unsafe_code)]
 
+mod coarse;
 mod codec;
 mod disk;
 mod epoch;
 mod error;
+mod feed;
 mod follow;
 mod format;
+mod parcel;
 pub mod ranges;
 mod read;
+mod recover;
+mod removal;
+mod room;
 mod rows;
 mod scan;
 mod segment;
+mod shared;
 mod spool;
 mod stream;
 mod table_file;
-pub mod wire;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
 pub use error::{Damage, Gap, ReadError, SpoolError};
+pub use feed::{Cursor, Feed, Place, StreamEnd, Waiting};
 pub use follow::Follower;
 pub use kerbside_release::ReleasedBatch;
+pub use parcel::{Opening, Parcel, SegmentContent, read_segment};
 pub use read::{Item, Reader};
 pub use rows::{Value, column_names, rows};
 pub use spool::{Recovery, Spool, SpoolSettings, SpoolStatus};
