@@ -223,9 +223,14 @@ impl<'a> Words<'a> {
         }
         let measure = |word: &str| Measure::ALL.into_iter().find(|measure| measure.name() == word);
         let clock = |word: &str| ClockQuality::ALL.into_iter().find(|clock| clock.name() == word);
-        let count = words_of(first, "unit")?.iter().position(|word| *word == Unit::WORDS[usize::from(Unit::Count.key())]);
-        let begin = (first.num_rows() > 0)
-            .then(|| Ok::<_, ReleaseError>((numbers::<UInt32Type>(first, "epoch")?[0], numbers::<UInt64Type>(first, "seq")?[0])));
+        let count =
+            words_of(first, "unit")?.iter().position(|word| *word == Unit::WORDS[usize::from(Unit::Count.key())]);
+        let begin = (first.num_rows() > 0).then(|| {
+            Ok::<_, ReleaseError>((
+                numbers::<UInt32Type>(first, "epoch")?[0],
+                numbers::<UInt64Type>(first, "seq")?[0],
+            ))
+        });
         Ok(Self {
             measures: words_of(first, "measure")?.into_iter().map(measure).collect(),
             clocks: words_of(first, "clock_q")?.into_iter().map(clock).collect(),
@@ -251,7 +256,11 @@ impl<'a> Words<'a> {
     /// The key of the worse clock; one without a known word is worse than all.
     fn worse(&self, a: u8, b: u8) -> u8 {
         let rank = |key: u8| {
-            self.clocks.get(usize::from(key)).copied().flatten().map_or(ClockQuality::ALL.len(), |clock| clock as usize)
+            self.clocks
+                .get(usize::from(key))
+                .copied()
+                .flatten()
+                .map_or(ClockQuality::ALL.len(), |clock| clock as usize)
         };
         if rank(b) > rank(a) { b } else { a }
     }
@@ -273,14 +282,28 @@ impl<'a> Words<'a> {
         {
             return Err(contract("epoch", "the batches are of several epochs"));
         }
-        let (node, camera, site) = (keys::<UInt16Type>(batch, "node")?, keys::<UInt16Type>(batch, "camera")?, keys::<UInt16Type>(batch, "site")?);
-        let (model, release, clock) = (keys::<UInt8Type>(batch, "model")?, keys::<UInt8Type>(batch, "release")?, keys::<UInt8Type>(batch, "clock_q")?);
-        let (measure, class, direction) = (keys::<UInt8Type>(batch, "measure")?, keys::<UInt8Type>(batch, "class")?, keys::<UInt8Type>(batch, "dir")?);
+        let (node, camera, site) = (
+            keys::<UInt16Type>(batch, "node")?,
+            keys::<UInt16Type>(batch, "camera")?,
+            keys::<UInt16Type>(batch, "site")?,
+        );
+        let (model, release, clock) = (
+            keys::<UInt8Type>(batch, "model")?,
+            keys::<UInt8Type>(batch, "release")?,
+            keys::<UInt8Type>(batch, "clock_q")?,
+        );
+        let (measure, class, direction) = (
+            keys::<UInt8Type>(batch, "measure")?,
+            keys::<UInt8Type>(batch, "class")?,
+            keys::<UInt8Type>(batch, "dir")?,
+        );
         let (unit, bucket) = (keys::<UInt8Type>(batch, "unit")?, numbers::<UInt8Type>(batch, "bucket")?);
         let config_revision = numbers::<UInt32Type>(batch, "cfg_rev")?;
-        let (t0, t1) = (numbers::<TimestampMillisecondType>(batch, "t0")?, numbers::<TimestampMillisecondType>(batch, "t1")?);
+        let (t0, t1) =
+            (numbers::<TimestampMillisecondType>(batch, "t0")?, numbers::<TimestampMillisecondType>(batch, "t1")?);
         let (value, noise_b) = (numbers::<Int32Type>(batch, "value")?, numbers::<Float32Type>(batch, "noise_b")?);
-        let (coverage, frames) = (numbers::<Float32Type>(batch, "coverage")?, numbers::<UInt32Type>(batch, "n_frames")?);
+        let (coverage, frames) =
+            (numbers::<Float32Type>(batch, "coverage")?, numbers::<UInt32Type>(batch, "n_frames")?);
         let suppressed = column(batch, "suppressed")?.as_boolean_opt().ok_or_else(|| of_type("suppressed"))?;
         rows.extend((0..batch.num_rows()).map(|row| Row {
             key: Key {
@@ -363,12 +386,18 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, Releas
     batch.column_by_name(name).ok_or_else(|| contract(name, "the column is missing"))
 }
 
-fn numbers<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> Result<&'a [T::Native], ReleaseError> {
+fn numbers<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a [T::Native], ReleaseError> {
     let array = column(batch, name)?.as_primitive_opt::<T>().ok_or_else(|| of_type(name))?;
     Ok(array.values())
 }
 
-fn keys<'a, K: ArrowDictionaryKeyType>(batch: &'a RecordBatch, name: &str) -> Result<&'a [K::Native], ReleaseError> {
+fn keys<'a, K: ArrowDictionaryKeyType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a [K::Native], ReleaseError> {
     let array = column(batch, name)?.as_dictionary_opt::<K>().ok_or_else(|| of_type(name))?;
     Ok(array.keys().values())
 }

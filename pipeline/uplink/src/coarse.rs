@@ -26,13 +26,28 @@ use crate::shared::{Known, Shared, index};
 use crate::stream::{Closed, Stream};
 
 /// Bytes of segments that are read into memory at a time.
-const MOST_BYTES: u64 = 8 << 20;
+pub(crate) const MOST_BYTES: u64 = 8 << 20;
 /// Rows that become one frame. Where one ends and the next begins, an hour stays in two parts.
 const GROUP_ROWS: usize = 1 << 16;
 
-/// Replaces the oldest segments that can be, if it makes them a quarter smaller at least.
-pub(crate) fn coarsen_oldest(stream: &mut Stream, shared: &Shared) -> Result<(), SpoolError> {
-    while let Some((begin, end)) = hold(stream, shared) {
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// There is more room.
+    Done,
+    /// Nothing can be summed up.
+    NothingToGain,
+    /// There is no room on the disk for the new segment, which must be there before the old ones go.
+    NoRoom,
+}
+
+/// Replaces the oldest segments that can be, of up to `most_bytes` together, if it makes them a quarter smaller at least.
+pub(crate) fn coarsen_oldest(
+    stream: &mut Stream,
+    shared: &Shared,
+    most_bytes: u64,
+) -> Result<Outcome, SpoolError> {
+    while let Some((begin, end)) = hold(stream, shared, most_bytes) {
         let run: Vec<&Closed> = stream.closed.range(begin..end).collect();
         let replaced = replace(stream.table, &run);
         let views = || shared.views();
@@ -45,24 +60,28 @@ pub(crate) fn coarsen_oldest(stream: &mut Stream, shared: &Shared) -> Result<(),
                 stream.publish(view);
                 drop(views);
                 shared.changed.notify_one();
-                return stream.sync_folder();
+                stream.sync_folder()?;
+                return Ok(Outcome::Done);
             }
             Ok(None) => {
                 views()[index(stream.table)].held.clear();
+                if most_bytes < MOST_BYTES {
+                    // Together with more of them there may be something to gain.
+                    return Ok(Outcome::NoRoom);
+                }
                 stream.closed.range_mut(begin..end).for_each(|closed| closed.is_final = true);
             }
             Err(error) => {
                 views()[index(stream.table)].held.clear();
-                // Without room for the new segment the old ones have to go.
-                return if is_full(&error) { Ok(()) } else { Err(error) };
+                return if is_full(&error) { Ok(Outcome::NoRoom) } else { Err(error) };
             }
         }
     }
-    Ok(())
+    Ok(Outcome::NothingToGain)
 }
 
 /// The oldest run of segments that may be replaced; from now on no cursor reads them.
-fn hold(stream: &Stream, shared: &Shared) -> Option<(usize, usize)> {
+fn hold(stream: &Stream, shared: &Shared, most_bytes: u64) -> Option<(usize, usize)> {
     let mut views = shared.views();
     let view = &mut views[index(stream.table)];
     let may_go = |closed: &Closed| {
@@ -81,7 +100,7 @@ fn hold(stream: &Stream, shared: &Shared) -> Option<(usize, usize)> {
         let known = &closed.known;
         let follows = last.is_none_or(|last| (last.epoch, last.next_seq) == (known.epoch, known.first_seq));
         bytes += closed.bytes;
-        if !follows || !may_go(closed) || (end > begin && bytes > MOST_BYTES) {
+        if !follows || !may_go(closed) || (end > begin && bytes > most_bytes) {
             break;
         }
         last = Some(known);
@@ -123,9 +142,12 @@ fn replace(table: Table, run: &[&Closed]) -> Result<Option<Coarse>, SpoolError> 
                 let rows = frame.batch.num_rows() as u32;
                 built.rows += u64::from(rows);
                 built.frames.push(match frame.coarse_last {
-                    Some(last) => {
-                        encode_frame(FrameKind::Coarse, frame.first_seq, rows, &coarse_payload(last, &frame.payload))
-                    }
+                    Some(last) => encode_frame(
+                        FrameKind::Coarse,
+                        frame.first_seq,
+                        rows,
+                        &coarse_payload(last, &frame.payload),
+                    ),
                     None => encode_frame(FrameKind::Batch, frame.first_seq, rows, &frame.payload),
                 });
             }
@@ -134,7 +156,8 @@ fn replace(table: Table, run: &[&Closed]) -> Result<Option<Coarse>, SpoolError> 
         };
         let payload = Encoder::new(&coarse).and_then(|mut encoder| encoder.encode(&coarse)).map_err(failed)?;
         // The opening stays the old one, so it must be the one that this is decoded with.
-        let Some(payload) = payload.filter(|payload| decoder.decode(payload.clone()).as_ref() == Ok(&coarse)) else {
+        let Some(payload) = payload.filter(|payload| decoder.decode(payload.clone()).as_ref() == Ok(&coarse))
+        else {
             return Ok(None);
         };
         let rows = coarse.num_rows() as u32;
@@ -171,8 +194,9 @@ fn replace(table: Table, run: &[&Closed]) -> Result<Option<Coarse>, SpoolError> 
         bytes,
         rows: built.rows,
         since,
+        torn: false,
     };
-    let closed = Closed { known, bytes, newest, foreign: false, is_final: true };
+    let closed = Closed { known, bytes, newest, foreign: false, is_final: true, is_coarse: true };
     Ok(Some(Coarse { closed, segments: replaced.len() }))
 }
 
@@ -205,8 +229,9 @@ impl Content {
         let mut rows = 0;
         self.frames.chunk_by(move |before, after| {
             rows += before.batch.num_rows();
-            let together =
-                before.coarse_last.is_none() && after.coarse_last.is_none() && rows + after.batch.num_rows() <= GROUP_ROWS;
+            let together = before.coarse_last.is_none()
+                && after.coarse_last.is_none()
+                && rows + after.batch.num_rows() <= GROUP_ROWS;
             if !together {
                 rows = 0;
             }

@@ -92,7 +92,9 @@ impl Classified for SpoolError {
         match self {
             Self::InUse { .. } | Self::Folder { .. } => ErrorKind::Config,
             Self::Io { .. } | Self::Random(_) => ErrorKind::Transient,
-            Self::Position { .. } | Self::TooLarge { .. } | Self::Encode { .. } | Self::Coarsen(_) => ErrorKind::Fatal,
+            Self::Position { .. } | Self::TooLarge { .. } | Self::Encode { .. } | Self::Coarsen(_) => {
+                ErrorKind::Fatal
+            }
         }
     }
 }

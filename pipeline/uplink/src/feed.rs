@@ -13,7 +13,7 @@ use bytes::Bytes;
 use kerbside_core::time::WallTime;
 use kerbside_release::Table;
 
-use crate::codec::Decoder;
+use crate::codec::{Decoder, node_of};
 use crate::disk::File;
 use crate::error::ReadError;
 use crate::format::BadHeader;
@@ -87,12 +87,21 @@ impl Feed {
         streams
     }
 
-    /// What is not confirmed, of one table or of all.
-    pub fn waiting(&self, table: Option<Table>) -> Waiting {
+    /// What is not confirmed, of all tables.
+    pub fn waiting(&self) -> Waiting {
+        self.waiting_in(&Table::ALL)
+    }
+
+    /// What is not confirmed, of one table.
+    pub fn waiting_of(&self, table: Table) -> Waiting {
+        self.waiting_in(&[table])
+    }
+
+    fn waiting_in(&self, tables: &[Table]) -> Waiting {
         let views = self.shared.views();
         let mut waiting = Waiting::default();
-        for of in Table::ALL.into_iter().filter(|of| table.is_none_or(|table| table == *of)) {
-            let view = &views[index(of)];
+        for table in tables {
+            let view = &views[index(*table)];
             for known in view.segments.values() {
                 let (rows, first) = view.unconfirmed(known.epoch, known.first_seq, known.next_seq);
                 let Some(first) = first else { continue };
@@ -173,7 +182,7 @@ impl Cursor {
                 Spot::Nothing => return Ok(None),
                 Spot::Confirmed(next) => self.place.seq = next,
                 Spot::NextEpoch(epoch) => self.place = Place { epoch, seq: 0 },
-                Spot::Missing(next) => return Ok(Some(self.gap(next, GapReason::Dropped))),
+                Spot::Missing(next, reason) => return Ok(Some(self.gap(next, reason))),
                 Spot::In(known) => match self.read(&known) {
                     Ok(piece) => {
                         self.failures = 0;
@@ -184,7 +193,8 @@ impl Cursor {
                     Err(ReadError::Missing(_)) => {
                         self.open = None;
                         // Gone since it was looked up, or somebody removed it.
-                        if self.feed.shared.views()[index(self.table)].spot(epoch, seq) == Spot::In(known.clone()) {
+                        if self.feed.shared.views()[index(self.table)].spot(epoch, seq) == Spot::In(known.clone())
+                        {
                             return Ok(Some(self.gap(known.next_seq, GapReason::Dropped)));
                         }
                     }
@@ -256,6 +266,6 @@ impl Cursor {
 
 /// Whether an opening is of that table, and of that node where one is asked for.
 pub(crate) fn is_of(opening: &Bytes, table: Table, node: Option<&str>) -> bool {
-    let Ok(mut decoder) = Decoder::new(opening.to_vec()) else { return false };
-    decoder.table() == table && node.is_none_or(|node| decoder.node().is_some_and(|found| found == node))
+    let Ok(decoder) = Decoder::new(opening.to_vec()) else { return false };
+    decoder.table() == table && node.is_none_or(|node| node_of(opening).is_some_and(|found| found == node))
 }

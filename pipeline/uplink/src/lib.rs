@@ -38,6 +38,7 @@ mod parquet_file;
 pub mod ranges;
 mod read;
 mod recover;
+mod removal;
 mod room;
 mod rows;
 mod scan;

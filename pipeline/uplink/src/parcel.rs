@@ -106,9 +106,10 @@ pub fn read_segment(bytes: Bytes) -> Result<SegmentContent, ReadError> {
     let (scanner, header) = Scanner::new(bytes).map_err(ReadError::io(&path))?;
     let header = header.map_err(|bad| match bad {
         BadHeader::Version(found) => ReadError::Version { path: path.clone(), found, known: VERSION },
-        BadHeader::Table => {
-            ReadError::Unknown { path: path.clone(), found: "its table, or the version of it, is unknown".to_owned() }
-        }
+        BadHeader::Table => ReadError::Unknown {
+            path: path.clone(),
+            found: "its table, or the version of it, is unknown".to_owned(),
+        },
         BadHeader::Damaged => ReadError::Unknown { path: path.clone(), found: "its header is damaged".to_owned() },
     })?;
     let frames = Frames::new(scanner);
@@ -137,7 +138,8 @@ impl Iterator for SegmentContent {
 
     fn next(&mut self) -> Option<Parcel> {
         // Memory does not fail to be read, and an opening is judged by who decodes it.
-        let piece = self.frames.next(self.place, self.len, |payload| Some(Arc::new(Opening::new(payload)))).ok()?;
+        let piece =
+            self.frames.next(self.place, self.len, |payload| Some(Arc::new(Opening::new(payload)))).ok()?;
         let next_seq = self.frames.told_next_seq();
         let (parcel, next) = piece.into_parcel(self.header.epoch, self.place, next_seq)?;
         self.place = next;
@@ -174,7 +176,8 @@ impl RowsFrame {
 impl Piece {
     /// The parcel, and the number after it. At the end there is one where numbers before `next_seq` did not come.
     pub(crate) fn into_parcel(self, epoch: u32, place: u64, next_seq: Option<u64>) -> Option<(Parcel, u64)> {
-        let gap = |before: u64, reason| (Parcel::Gap { epoch, first_seq: place, last_seq: before - 1, reason }, before);
+        let gap =
+            |before: u64, reason| (Parcel::Gap { epoch, first_seq: place, last_seq: before - 1, reason }, before);
         match self {
             Self::Rows(RowsFrame { first_seq, last_seq, rows, opening, payload }) => {
                 let parcel = Parcel::Rows { epoch, first_seq, last_seq, rows, opening, payload };
@@ -246,13 +249,15 @@ impl<S: ReadAt> Frames<S> {
                         FrameKind::Schema => {}
                         FrameKind::Batch | FrameKind::Coarse => {
                             match (header.stands_for(&payload), self.opening.clone()) {
-                                (Some((last_seq, begin)), Some(opening)) => self.stash = Some(RowsFrame {
-                                    first_seq: header.first_seq,
-                                    last_seq,
-                                    rows: header.rows,
-                                    opening,
-                                    payload: payload.slice(begin..),
-                                }),
+                                (Some((last_seq, begin)), Some(opening)) => {
+                                    self.stash = Some(RowsFrame {
+                                        first_seq: header.first_seq,
+                                        last_seq,
+                                        rows: header.rows,
+                                        opening,
+                                        payload: payload.slice(begin..),
+                                    })
+                                }
                                 _ => self.stepped_over = true,
                             }
                         }

@@ -3,15 +3,16 @@
 //! What is found counts as durable once it was synced here: a process that was killed leaves in the kernel's memory
 //! what it had not synced, and the next power cut would take it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kerbside_core::time::WallTime;
 use kerbside_release::{StreamPosition, Table};
 
-use crate::codec::Decoder;
+use crate::codec::node_of;
 use crate::disk::{self, File, Lock, NotLocked, ReadAt as _};
 use crate::error::{Damage, SpoolError};
-use crate::format::{FrameKind, parse_file_name};
+use crate::format::{BadHeader, FrameKind, parse_file_name};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Active, Found, examine, footer_of, new_id};
 use crate::shared::Known;
@@ -70,7 +71,15 @@ pub(crate) fn recover(
     let before = stream.closed.back().map(|closed| &closed.known).filter(|last| last.epoch == newest.epoch);
     let before = before.map(|last| last.next_seq).unwrap_or_default();
     let path = newest.path.clone();
-    let found = examine(&path).map_err(SpoolError::io("read", &path))?;
+    let found = match examine(&path) {
+        Ok(found) => found,
+        Err(_) => {
+            let damage = Damage { file: path, offset: 0, bytes: 0, what: "it cannot be read" };
+            recovery.damages.push((stream.table, damage));
+            stream.closed.push_back(closed(stream.table, &newest)?);
+            return Ok(None);
+        }
+    };
     recovery.damages.extend(found.damages.iter().map(|damage| (stream.table, damage.clone())));
     let position = position(&found, stream.table, newest.epoch, newest.first_seq);
     let Some(position) = position else {
@@ -97,9 +106,8 @@ pub(crate) fn recover(
 fn take_in(stream: &mut Stream, closed: Closed) -> Result<(), SpoolError> {
     let own = &closed.known;
     let is_said = stream.closed.back().is_some_and(|before| {
-        let before = &before.known;
-        let is_coarse = before.rows < before.next_seq - before.first_seq;
-        is_coarse && before.epoch == own.epoch && own.first_seq < before.next_seq && own.next_seq <= before.next_seq
+        let known = &before.known;
+        before.is_coarse && known.epoch == own.epoch && own.next_seq <= known.next_seq
     });
     if is_said {
         return disk::remove(&own.path).map_err(SpoolError::io("removed", &own.path));
@@ -116,69 +124,64 @@ fn position(found: &Found, table: Table, epoch: u32, first_seq: u64) -> Option<S
     (agrees && next_seq >= first_seq).then_some(StreamPosition { epoch, next_seq })
 }
 
-/// A segment that is written no more, as its header and its footer tell it; without a footer it is read through.
+/// A segment that is written no more, as its header and its footer tell it; without a footer it is read through. One bad
+/// block must not keep the node from starting: what cannot be read is as if it were damaged.
 fn closed(table: Table, segment: &Listed) -> Result<Closed, SpoolError> {
     let Listed { epoch, first_seq, ref path } = *segment;
     let failed = |source| SpoolError::io("read", path)(source);
     let file = File::open(path).map_err(failed)?;
     let bytes = file.len().map_err(failed)?;
     let modified = file.modified().ok();
-    let footer = footer_of(&file).map_err(failed)?;
-    let (_, header) = Scanner::new(file).map_err(failed)?;
-    let (next_seq, rows) = match footer {
-        Some(footer) => (Some(footer.next_seq), footer.rows),
+    let footer = footer_of(&file).unwrap_or(None);
+    let header = Scanner::new(file).map_or(Err(BadHeader::Damaged), |(_, header)| header);
+    let (next_seq, rows, torn) = match footer {
+        Some(footer) => (Some(footer.next_seq), footer.rows, false),
         None => {
-            disk::sync_file(path).map_err(SpoolError::io("synced", path))?;
-            let found = examine(path).map_err(failed)?;
-            (found.next_seq, found.rows)
+            examine(path).map_or((None, 0, true), |found| (found.next_seq, found.rows, !found.damages.is_empty()))
         }
     };
     // Of another table's segment under this name nothing is known.
-    let is_ours = header.map_or(true, |header| {
-        (header.table, header.epoch, header.first_seq) == (table, epoch, first_seq)
-    });
+    let is_ours =
+        header.map_or(true, |header| (header.table, header.epoch, header.first_seq) == (table, epoch, first_seq));
     let next_seq = next_seq.filter(|next_seq| is_ours && *next_seq >= first_seq).unwrap_or(first_seq);
     let created = header.ok().map(|header| WallTime::from_unix_millis(header.created_millis));
     // Nothing was written into it after its newest rows. The header knows of the oldest alone.
     let newest = modified.max(created);
     let path = path.as_path().into();
-    let known = Known { id: new_id(), epoch, first_seq, next_seq, path, bytes, rows, since: created };
-    Ok(Closed { known, bytes, newest, foreign: false, is_final: false })
+    let known = Known { id: new_id(), epoch, first_seq, next_seq, path, bytes, rows, since: created, torn };
+    let is_coarse = footer.is_some() && rows < next_seq - first_seq;
+    Ok(Closed { known, bytes, newest, foreign: false, is_final: false, is_coarse })
 }
 
 /// Finds epochs whose rows are another node's, by the first segment of each that has rows.
-pub(crate) fn find_foreign(
-    stream: &mut Stream,
-    node: Option<&str>,
-    recovery: &mut Recovery,
-) -> Result<(), SpoolError> {
-    let Some(node) = node else { return Ok(()) };
+pub(crate) fn find_foreign(stream: &mut Stream, node: Option<&str>, recovery: &mut Recovery) {
+    let Some(node) = node else { return };
     let mut judged: Option<(u32, bool)> = None;
     for closed in &mut stream.closed {
         let epoch = closed.known.epoch;
         if judged.is_none_or(|(of, _)| of != epoch) {
-            if let Some(is_ours) = names(&closed.known, node)? {
+            // One that cannot be read says nothing, and the cursor looks at each opening again.
+            if let Some(is_ours) = names(&closed.known, node).unwrap_or(None) {
                 judged = Some((epoch, is_ours));
                 if !is_ours {
                     let what = "the rows are another node's";
-                    let damage = Damage { file: closed.known.path.to_path_buf(), offset: 0, bytes: closed.bytes, what };
+                    let damage =
+                        Damage { file: closed.known.path.to_path_buf(), offset: 0, bytes: closed.bytes, what };
                     recovery.foreign.push((stream.table, damage));
                 }
             }
         }
         closed.foreign = judged == Some((epoch, false));
     }
-    Ok(())
 }
 
 /// Whether the first opening in a segment is of that node; `None` where there is none that says so.
-fn names(known: &Known, node: &str) -> Result<Option<bool>, SpoolError> {
-    let failed = |source| SpoolError::io("read", &known.path)(source);
-    let (mut scanner, _) = Scanner::new(File::open(&known.path).map_err(failed)?).map_err(failed)?;
+fn names(known: &Known, node: &str) -> io::Result<Option<bool>> {
+    let (mut scanner, _) = Scanner::new(File::open(&known.path)?)?;
     loop {
-        match scanner.step().map_err(failed)? {
+        match scanner.step()? {
             Step::Frame { header, payload, .. } if header.kind == FrameKind::Schema => {
-                if let Some(found) = Decoder::new(payload).ok().and_then(|mut decoder| decoder.node()) {
+                if let Some(found) = node_of(&payload.into()) {
                     return Ok(Some(found == node));
                 }
             }

@@ -7,11 +7,12 @@ use std::io;
 
 use kerbside_release::Table;
 
-use crate::coarse::coarsen_oldest;
+use crate::coarse::{MOST_BYTES, Outcome, coarsen_oldest};
 use crate::error::SpoolError;
+use crate::removal::unconfirmed_rows;
 use crate::shared::index;
 use crate::spool::Spool;
-use crate::stream::{Stream, unconfirmed_rows};
+use crate::stream::Stream;
 
 /// What is done for room, in this order.
 const STEPS: [Step; 5] = [
@@ -21,6 +22,9 @@ const STEPS: [Step; 5] = [
     Step::Drop(Table::Agg),
     Step::Drop(Table::Incident),
 ];
+
+/// The least that is worth summing up by itself, in bytes of segments.
+const LEAST_BYTES: u64 = 32 << 10;
 
 #[derive(Clone, Copy)]
 enum Step {
@@ -62,7 +66,7 @@ impl Spool {
                 Step::RemoveConfirmed => {
                     self.streams.iter_mut().try_for_each(|stream| stream.remove_confirmed(&self.shared))?;
                 }
-                Step::Coarsen => coarsen_oldest(&mut self.streams[index(Table::Agg)], &self.shared)?,
+                Step::Coarsen => self.coarsen()?,
                 Step::Drop(table) => {
                     let stream = &mut self.streams[index(table)];
                     if let Some(dropped) = stream.drop_oldest() {
@@ -76,6 +80,28 @@ impl Spool {
             }
         }
         Ok(false)
+    }
+
+    /// Sums up old counts. On a disk that is full to the last byte the sum itself has no room: then fewer segments are
+    /// taken at a time, and at last the oldest one is given up for the others.
+    fn coarsen(&mut self) -> Result<(), SpoolError> {
+        let stream = &mut self.streams[index(Table::Agg)];
+        let mut has_given = false;
+        let mut most_bytes = MOST_BYTES;
+        while coarsen_oldest(stream, &self.shared, most_bytes)? == Outcome::NoRoom {
+            if most_bytes > LEAST_BYTES {
+                most_bytes /= 4;
+                continue;
+            }
+            if has_given {
+                break;
+            }
+            let Some(dropped) = stream.drop_oldest() else { break };
+            stream.dropped_rows += unconfirmed_rows(&self.shared, Table::Agg, &dropped?);
+            has_given = true;
+            most_bytes = MOST_BYTES;
+        }
+        Ok(())
     }
 }
 

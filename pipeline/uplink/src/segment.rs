@@ -12,8 +12,8 @@ use kerbside_release::Table;
 use crate::disk::{self, AppendFile, File, ReadAt as _};
 use crate::error::Damage;
 use crate::format::{
-    BadHeader, FOOTER_FRAME, FRAME_HEADER, Footer, FrameHeader, FrameKind, SEGMENT_HEADER, SegmentHeader, encode_frame,
-    file_name,
+    BadHeader, FOOTER_FRAME, FRAME_HEADER, Footer, FrameHeader, FrameKind, SEGMENT_HEADER, SegmentHeader,
+    encode_frame, file_name,
 };
 use crate::scan::{Scanner, Step};
 use crate::shared::Known;
@@ -157,6 +157,7 @@ impl Active {
             bytes: self.durable_len,
             rows: self.durable_rows,
             since: Some(self.created),
+            torn: false,
         }
     }
 
@@ -264,7 +265,8 @@ pub(crate) fn footer_of(file: &File) -> io::Result<Option<Footer>> {
         return Ok(None);
     }
     let (header, payload) = bytes.split_at(FRAME_HEADER);
-    let header = header.first_chunk().and_then(FrameHeader::decode).filter(|header| header.kind == FrameKind::Footer);
+    let header =
+        header.first_chunk().and_then(FrameHeader::decode).filter(|header| header.kind == FrameKind::Footer);
     let payload = header.and_then(|header| {
         payload.get(..header.len as usize).filter(|payload| crc32c::crc32c(payload) == header.payload_crc)
     });

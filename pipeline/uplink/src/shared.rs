@@ -12,6 +12,7 @@ use kerbside_release::Table;
 use tokio::sync::Notify;
 
 use crate::ranges::RangeSet;
+use crate::wire::GapReason;
 
 /// Times of durable rows that are remembered for each table. Beyond it a backlog's age is that of its segment.
 const MARKS: usize = 4096;
@@ -32,6 +33,8 @@ pub(crate) struct Known {
     pub(crate) rows: u64,
     /// When the bin of its first rows ended.
     pub(crate) since: Option<WallTime>,
+    /// Its end was found damaged, so that there may have been more rows.
+    pub(crate) torn: bool,
 }
 
 /// When rows came.
@@ -66,8 +69,8 @@ pub(crate) enum Spot {
     Nothing,
     /// The gateway has everything before that number.
     Confirmed(u64),
-    /// No segment has the numbers before that one.
-    Missing(u64),
+    /// No segment has the numbers before that one, or their bytes are damaged.
+    Missing(u64, GapReason),
     /// The epoch has come to its end; the next one.
     NextEpoch(u32),
     /// It is to be found there.
@@ -87,8 +90,12 @@ impl View {
         }
         match self.segments.range((epoch, seq)..).map(|(key, _)| *key).find(|key| *key > (epoch, seq)) {
             Some((of, first_seq)) if of == epoch => {
-                let until = confirmed.and_then(|set| set.iter().map(|(first, _)| first).find(|first| *first > seq));
-                Spot::Missing(until.map_or(first_seq, |until| until.min(first_seq)))
+                let until =
+                    confirmed.and_then(|set| set.iter().map(|(first, _)| first).find(|first| *first > seq));
+                let before = self.segments.range((epoch, 0)..(epoch, seq)).next_back();
+                let is_torn = before.is_some_and(|(_, known)| known.torn && known.next_seq == seq);
+                let reason = if is_torn { GapReason::Damaged } else { GapReason::Dropped };
+                Spot::Missing(until.map_or(first_seq, |until| until.min(first_seq)), reason)
             }
             Some((next, _)) => Spot::NextEpoch(next),
             None if epoch < self.epoch => Spot::NextEpoch(self.epoch),
@@ -122,7 +129,11 @@ impl View {
 
     /// The number after the last one of an epoch that any segment has.
     fn end_of(&self, epoch: u32) -> u64 {
-        self.segments.range((epoch, 0)..=(epoch, u64::MAX)).map(|(_, known)| known.next_seq).max().unwrap_or_default()
+        self.segments
+            .range((epoch, 0)..=(epoch, u64::MAX))
+            .map(|(_, known)| known.next_seq)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Whether the gateway has all rows of these numbers, of which there are some.

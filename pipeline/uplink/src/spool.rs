@@ -124,7 +124,7 @@ impl Spool {
             let listed = list(&stream.folder)?;
             known_epochs.extend(listed.iter().map(|segment| segment.epoch));
             let position = recover(&mut stream, listed, &mut recovery)?;
-            find_foreign(&mut stream, settings.node.as_deref(), &mut recovery)?;
+            find_foreign(&mut stream, settings.node.as_deref(), &mut recovery);
             match position.filter(|position| Some(position.epoch) == stored) {
                 Some(position) => stream.continue_at(position.epoch, position.next_seq),
                 None => trusted = false,
@@ -133,9 +133,10 @@ impl Spool {
         }
         // Rows that were cut off may have been read by someone already: their numbers are not given again.
         trusted &= recovery.damages.is_empty();
-        let ours = streams.iter().flat_map(|stream| &stream.closed).all(|closed| {
-            !closed.foreign || Some(closed.known.epoch) != stored
-        });
+        let ours = streams
+            .iter()
+            .flat_map(|stream| &stream.closed)
+            .all(|closed| !closed.foreign || Some(closed.known.epoch) != stored);
         if !trusted || !ours {
             recovery.new_epoch = Some(match (stored, known_epochs.is_empty()) {
                 (_, true) => "the spool is new",
@@ -186,7 +187,9 @@ impl Spool {
         self.now = Some(now);
         let place = index(batch.table());
         let bytes = self.streams[place].push(batch, now)?;
-        if let Err(error) = self.make_room().and_then(|()| self.with_room(place, |stream| stream.flush(now))) {
+        let flushed = self.make_room().and_then(|()| self.with_room(place, |stream| stream.flush(now)));
+        // A new segment begins with its words.
+        if let Err(error) = flushed.and_then(|()| self.make_room()) {
             self.trouble = Some(error);
         }
         self.publish();

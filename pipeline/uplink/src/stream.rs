@@ -8,6 +8,7 @@
 //! that the next process knows where the row numbers continue.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +20,11 @@ use kerbside_release::{ReleasedBatch, Table};
 
 use crate::coarse::Coarse;
 use crate::codec::Encoder;
-use crate::disk;
+use crate::disk::{self, File};
 use crate::error::SpoolError;
 use crate::format::{FRAME_HEADER, FrameKind, MAX_PAYLOAD, SegmentHeader, encode_frame};
 use crate::segment::{Active, Pending};
-use crate::shared::{Known, Mark, Shared, View, index};
+use crate::shared::{Known, Mark, View};
 
 /// Unsynced bytes at which a sync does not wait any longer.
 const SYNC_BYTES: usize = 256 << 10;
@@ -45,6 +46,8 @@ pub(crate) struct Closed {
     pub(crate) foreign: bool,
     /// There is nothing to gain by summing its rows up.
     pub(crate) is_final: bool,
+    /// Its footer says that its rows stand for more numbers than they are.
+    pub(crate) is_coarse: bool,
 }
 
 /// One table's segments.
@@ -60,15 +63,15 @@ pub(crate) struct Stream {
     pub(crate) closed: VecDeque<Closed>,
     encoder: Option<Encoder>,
     /// Not known to be on the disk; the first `written` of them are in the active segment.
-    pending: VecDeque<Pending>,
-    written: usize,
+    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) written: usize,
     waiting_since: Option<Instant>,
     pub(crate) synced_rows: u64,
     pub(crate) dropped_rows: u64,
     pub(crate) coarsened_rows: u64,
     pub(crate) failed_syncs: u64,
     /// Names in the folder that may not be on the disk yet.
-    folder_changed: bool,
+    pub(crate) folder_changed: bool,
     /// Files that go once the names are: a coarse segment says what they say. With their bytes.
     leftovers: Vec<(Arc<Path>, u64)>,
     /// The number after that of the last durable row.
@@ -220,9 +223,15 @@ impl Stream {
                         created_millis: u64::try_from(pending.at.as_unix_millis()).unwrap_or_default(),
                     };
                     self.folder_changed = true;
-                    let created = Active::create(&self.folder, &header)
-                        .map_err(|(path, source)| SpoolError::Io { action: "written", path, source })?;
-                    none.insert(created)
+                    let created = Active::create(&self.folder, &header).or_else(|(path, source)| {
+                        // Somebody may have removed the folder.
+                        if source.kind() != io::ErrorKind::NotFound || disk::create_folder(&self.folder).is_err() {
+                            return Err((path, source));
+                        }
+                        Active::create(&self.folder, &header)
+                    });
+                    let failed = |(path, source)| SpoolError::Io { action: "written", path, source };
+                    none.insert(created.map_err(failed)?)
                 }
             };
             if let Err(source) = active.append(pending, now) {
@@ -256,6 +265,7 @@ impl Stream {
     }
 
     fn sync_written(&mut self) -> Result<(), SpoolError> {
+        self.notice_removal()?;
         self.sync_folder()?;
         if self.written > 0
             && let Some(active) = &mut self.active
@@ -271,14 +281,37 @@ impl Stream {
         Ok(())
     }
 
+    /// Gives the active segment up where somebody removed its file: what is written to it then is lost without an error.
+    fn notice_removal(&mut self) -> Result<(), SpoolError> {
+        let Some(active) = &self.active else { return Ok(()) };
+        match File::open(&active.path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                let path = active.path.to_path_buf();
+                self.failed_syncs += 1;
+                self.give_up();
+                Err(SpoolError::Io { action: "found again", path, source })
+            }
+            // Any other trouble shows when it is written to.
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn sync_folder(&mut self) -> Result<(), SpoolError> {
         if self.folder_changed {
-            disk::sync_folder(&self.folder).map_err(SpoolError::io("synced", &self.folder))?;
+            let synced = disk::sync_folder(&self.folder).or_else(|source| match source.kind() {
+                // Somebody removed it. There is nothing in it to lose any more.
+                io::ErrorKind::NotFound => {
+                    disk::create_folder(&self.folder)?;
+                    disk::sync_folder(&self.folder)
+                }
+                _ => Err(source),
+            });
+            synced.map_err(SpoolError::io("synced", &self.folder))?;
             self.folder_changed = false;
         }
         while let Some((path, _)) = self.leftovers.last() {
             match disk::remove(path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(SpoolError::io("removed", path)(source));
                 }
                 _ => drop(self.leftovers.pop()),
@@ -319,6 +352,7 @@ impl Stream {
         if self.active.as_ref().is_none_or(|active| active.rows == 0) {
             return Ok(());
         }
+        self.notice_removal()?;
         self.sync_folder()?;
         let Some(active) = &mut self.active else { return Ok(()) };
         if let Err(source) = active.seal() {
@@ -353,7 +387,14 @@ impl Stream {
     }
 
     fn close(&mut self, known: Known, bytes: u64, newest: WallTime) {
-        self.closed.push_back(Closed { known, bytes, newest: Some(newest), foreign: false, is_final: false });
+        self.closed.push_back(Closed {
+            known,
+            bytes,
+            newest: Some(newest),
+            foreign: false,
+            is_final: false,
+            is_coarse: false,
+        });
         self.closed_changed = true;
     }
 
@@ -374,90 +415,6 @@ impl Stream {
         // their numbers and take them once.
         let bytes = if disk::cut(&known.path, known.bytes).is_ok() { known.bytes } else { active.len };
         self.close(known, bytes, active.newest);
-    }
-
-    /// Removes the oldest closed segment. `None` when the only segment left is the one that remembers
-    /// where the numbers continue.
-    pub(crate) fn drop_oldest(&mut self) -> Option<Result<Closed, SpoolError>> {
-        if self.closed.len() < if self.active.is_some() { 1 } else { 2 } {
-            return None;
-        }
-        self.drop_at(0)
-    }
-
-    /// Removes a closed segment that is not needed to know where the numbers continue.
-    fn drop_at(&mut self, place: usize) -> Option<Result<Closed, SpoolError>> {
-        let closed = self.closed.remove(place)?;
-        if let Err(source) = disk::remove(&closed.known.path)
-            && source.kind() != std::io::ErrorKind::NotFound
-        {
-            let path = closed.known.path.to_path_buf();
-            self.closed.insert(place, closed);
-            return Some(Err(SpoolError::Io { action: "removed", path, source }));
-        }
-        self.folder_changed = true;
-        self.closed_changed = true;
-        Some(Ok(closed))
-    }
-
-    /// Removes every closed segment whose newest rows are of before `limit`, and gives up such rows that never got to
-    /// the disk. How many rows that were that the gateway had not confirmed; they are counted as dropped.
-    pub(crate) fn expire(&mut self, limit: WallTime, now: WallTime, shared: &Shared) -> Result<u64, SpoolError> {
-        let (mut rows, table) = (0, self.table);
-        while self.written == 0 && self.pending.front().is_some_and(|pending| pending.at < limit) {
-            rows += self.pending.pop_front().map_or(0, |pending| u64::from(pending.rows));
-        }
-        let is_old = |closed: &Closed| closed.newest.is_some_and(|newest| newest < limit);
-        let removed = self.remove_where(is_old, now, |closed| rows += unconfirmed_rows(shared, table, closed));
-        self.dropped_rows += rows;
-        removed?;
-        if rows > 0 {
-            self.sync_folder()?;
-        }
-        Ok(rows)
-    }
-
-    /// Removes every closed segment all of whose rows the gateway has.
-    pub(crate) fn remove_confirmed(&mut self, shared: &Shared) -> Result<(), SpoolError> {
-        let confirmed: Vec<u64> = {
-            let view = &shared.views()[index(self.table)];
-            let is_confirmed =
-                |known: &&Known| view.is_confirmed(known.epoch, known.first_seq, known.next_seq);
-            self.closed.iter().map(|closed| &closed.known).filter(is_confirmed).map(|known| known.id).collect()
-        };
-        if confirmed.is_empty() {
-            return Ok(());
-        }
-        // A segment that must be begun has the age of the rows before it.
-        let now = self.closed.iter().filter_map(|closed| closed.newest).max().unwrap_or(WallTime::UNIX_EPOCH);
-        self.remove_where(|closed| confirmed.contains(&closed.known.id), now, |_| ())
-    }
-
-    /// Removes closed segments. Where none would be left to say where the numbers continue, one is begun first, or, as
-    /// long as rows wait that will begin one, the last stays.
-    fn remove_where(
-        &mut self,
-        goes: impl Fn(&Closed) -> bool,
-        now: WallTime,
-        mut gone: impl FnMut(&Closed),
-    ) -> Result<(), SpoolError> {
-        let mut place = 0;
-        while let Some(closed) = self.closed.get(place) {
-            if !goes(closed) {
-                place += 1;
-                continue;
-            }
-            if self.active.is_none() && place + 1 == self.closed.len() {
-                if !self.pending.is_empty() {
-                    break;
-                }
-                self.begin(now)?;
-            }
-            if let Some(dropped) = self.drop_at(place) {
-                gone(&dropped?);
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -495,16 +452,6 @@ impl Stream {
         let created_millis = u64::try_from(now.as_unix_millis()).unwrap_or_default();
         SegmentHeader { table: self.table, epoch: self.epoch, first_seq, created_millis }
     }
-}
-
-/// Rows of a segment that the gateway has not confirmed.
-pub(crate) fn unconfirmed_rows(shared: &Shared, table: Table, closed: &Closed) -> u64 {
-    let Known { epoch, first_seq, next_seq, rows, .. } = closed.known;
-    if closed.foreign || next_seq <= first_seq {
-        return rows;
-    }
-    let (numbers, _) = shared.views()[index(table)].unconfirmed(epoch, first_seq, next_seq);
-    numbers.min(rows)
 }
 
 /// The folder of a table within a spool.

@@ -29,13 +29,25 @@ fn row(measure: Measure, quarter: i64, value: i32) -> Row {
         bucket: 0,
         unit: Unit::of(measure).key(),
     };
-    Row { key, t0, t1: t0 + 15 * MINUTE, clock: 0, value, noise_b: 3.0, coverage: 1.0, frames: 9000, suppressed: false }
+    Row {
+        key,
+        t0,
+        t1: t0 + 15 * MINUTE,
+        clock: 0,
+        value,
+        noise_b: 3.0,
+        coverage: 1.0,
+        frames: 9000,
+        suppressed: false,
+    }
 }
 
 fn batch(first_seq: u64, rows: &[Row]) -> RecordBatch {
     let list = |words: &[&str]| -> ArrayRef { Arc::new(StringArray::from_iter_values(words)) };
-    let wide = |key: fn(&Row) -> u16, words: &[&str]| words16(rows.iter().map(key).collect(), &list(words)).unwrap();
-    let short = |key: fn(&Row) -> u8, words: &[&str]| words8(rows.iter().map(key).collect(), &list(words)).unwrap();
+    let wide =
+        |key: fn(&Row) -> u16, words: &[&str]| words16(rows.iter().map(key).collect(), &list(words)).unwrap();
+    let short =
+        |key: fn(&Row) -> u8, words: &[&str]| words8(rows.iter().map(key).collect(), &list(words)).unwrap();
     let time = |of: fn(&Row) -> i64| -> ArrayRef {
         Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(of)).with_timezone(UTC))
     };
@@ -122,7 +134,8 @@ fn pc_13_the_scale_tells_the_variance_of_what_was_summed_up() {
 #[test]
 fn means_are_weighted_by_the_length_of_their_bins() {
     let short = Row { t1: ONE + 5 * MINUTE, coverage: 0.25, noise_b: 2.0, ..row(Measure::DensityLevel, 0, 100) };
-    let long = Row { t0: ONE + 5 * MINUTE, t1: ONE + 20 * MINUTE, noise_b: 2.0, ..row(Measure::DensityLevel, 0, 500) };
+    let long =
+        Row { t0: ONE + 5 * MINUTE, t1: ONE + 20 * MINUTE, noise_b: 2.0, ..row(Measure::DensityLevel, 0, 500) };
     let [both] = coarse(&[short, long])[..] else { panic!() };
     assert_eq!(both.value, 400);
     assert!((both.coverage - 0.8125).abs() < 1e-6);
@@ -178,7 +191,9 @@ fn the_worst_clock_and_a_threshold_that_all_rows_agree_with() {
     let rows = coarse(&[count(0, 6, true), shown, count(1, 7, true), count(4, 2, true), count(5, 3, true)]);
     let hints: Vec<(i32, bool)> = rows.iter().map(|row| (row.value, row.suppressed)).collect();
     assert_eq!(hints, [(13, false), (12, false), (5, true)]);
-    let [time] = coarse(&[row(Measure::OccupancyTime, 0, 1), row(Measure::OccupancyTime, 1, 1)])[..] else { panic!() };
+    let [time] = coarse(&[row(Measure::OccupancyTime, 0, 1), row(Measure::OccupancyTime, 1, 1)])[..] else {
+        panic!()
+    };
     assert!(!time.suppressed, "times count nobody");
 }
 

@@ -35,7 +35,9 @@ impl Fed {
                 assert!(rows_of[0].2 + u64::from(rows) - 1 <= last_seq);
                 self.rows.extend(rows_of);
             }
-            Parcel::Gap { epoch, first_seq, last_seq, reason } => self.gaps.push((epoch, first_seq, last_seq, reason)),
+            Parcel::Gap { epoch, first_seq, last_seq, reason } => {
+                self.gaps.push((epoch, first_seq, last_seq, reason))
+            }
         }
     }
 }
@@ -96,16 +98,16 @@ fn a_row_is_handed_out_once_it_is_synced_and_not_before() {
     spool.append(&batch, now()).unwrap();
     assert_eq!(read(folder.path()).rows.len(), 3, "it is in the file");
     assert_eq!((cursor.next().unwrap(), is_ready(&feed)), (None, false));
-    assert_eq!(feed.waiting(None), crate::Waiting { bytes: 0, rows: 0, oldest: None });
+    assert_eq!(feed.waiting(), crate::Waiting { bytes: 0, rows: 0, oldest: None });
     spool.sync().unwrap();
     assert!(is_ready(&feed) && !is_ready(&feed));
     let epoch = batch.epoch();
     let end = Place { epoch, seq: 3 };
     assert_eq!(feed.end(Table::Agg), end);
-    let waiting = feed.waiting(Some(Table::Agg));
+    let waiting = feed.waiting_of(Table::Agg);
     assert_eq!((waiting.rows, waiting.oldest), (3, Some(WallTime::from_unix_millis(60_000))));
     assert_eq!(waiting.bytes, fs::metadata(&segments(folder.path(), Table::Agg)[0]).unwrap().len());
-    assert_eq!(feed.waiting(Some(Table::Health)).rows, 0);
+    assert_eq!(feed.waiting_of(Table::Health).rows, 0);
     assert_eq!(drain(&mut cursor, Table::Agg), rows(&[batch]));
     // One that begins at the end sees only what comes after.
     let mut live = feed.cursor(Table::Agg, end);
@@ -150,7 +152,7 @@ fn pc_19_what_the_gateway_has_is_deleted_and_is_no_loss() {
     feed.confirm(Table::Agg, epoch, 0, 2);
     spool.maybe_sync(later).unwrap();
     assert_eq!(segments(folder.path(), Table::Agg).len(), 2, "half of a segment is not enough");
-    assert_eq!((feed.waiting(None).rows, feed.waiting(None).oldest), (9, Some(WallTime::from_unix_millis(120_000))));
+    assert_eq!((feed.waiting().rows, feed.waiting().oldest), (9, Some(WallTime::from_unix_millis(120_000))));
     feed.confirm(Table::Agg, epoch, 3, 5);
     // A gateway that confirms what was never sent confirms nothing.
     feed.confirm(Table::Agg, epoch, 12, u64::MAX);
@@ -163,7 +165,7 @@ fn pc_19_what_the_gateway_has_is_deleted_and_is_no_loss() {
     feed.confirm(Table::Agg, epoch, 6, 11);
     spool.maybe_sync(later).unwrap();
     assert_eq!(segments(folder.path(), Table::Agg), left);
-    assert_eq!(feed.waiting(None), crate::Waiting::default());
+    assert_eq!(feed.waiting(), crate::Waiting::default());
     let later = roll(&mut spool, later);
     spool.maybe_sync(later).unwrap();
     assert!(!left[0].exists());
@@ -199,17 +201,15 @@ fn rows_that_go_before_they_are_sent_are_a_gap() {
     fed.take(Table::Agg, cursor.next().unwrap().unwrap());
     feed.confirm(Table::Agg, epoch, 6, 11);
     spool.maybe_sync(at).unwrap();
-    crate::disk::faults::fail(crate::disk::faults::Operation::Write, 1, std::io::ErrorKind::StorageFull);
-    spool.append(&node.agg(), at).unwrap();
+    let day_of_expiry = WallTime::from_unix_millis(3 * 60_000) + settings(folder.path()).keep;
+    assert_eq!(spool.expire(day_of_expiry).unwrap(), 6, "nobody confirmed what was handed out");
     assert_eq!(spool.status().dropped_rows, 6);
     assert_eq!(segments(folder.path(), Table::Agg).len(), 2);
     let rest = drain(&mut cursor, Table::Agg);
     fed.rows.extend(rest.rows);
     assert_eq!(rest.gaps, [(epoch, 3, 5, GapReason::Dropped)]);
-    spool.sync().unwrap();
-    fed.rows.extend(drain(&mut cursor, Table::Agg).rows);
     let numbers: Vec<u64> = fed.rows.iter().map(|row| row.2).collect();
-    assert_eq!(numbers, [0, 1, 2].into_iter().chain(18..24).collect::<Vec<_>>(), "6 to 17 are confirmed or given");
+    assert_eq!(numbers, [0, 1, 2].into_iter().chain(12..21).collect::<Vec<_>>(), "6 to 11 are confirmed");
 }
 
 /// Flips a byte at a place that is counted from the end if it is negative.
@@ -234,7 +234,8 @@ fn frames_of(path: &Path) -> Vec<i64> {
 #[test]
 fn f_31_damage_is_a_gap_that_says_so_and_costs_one_frame() {
     // Frames: schema, schema, three of rows, footer.
-    for (frame, lost) in [(0, None), (1, None), (2, Some((0, 2))), (3, Some((3, 5))), (4, Some((6, 8))), (5, None)] {
+    for (frame, lost) in [(0, None), (1, None), (2, Some((0, 2))), (3, Some((3, 5))), (4, Some((6, 8))), (5, None)]
+    {
         for into in [8, 40] {
             let folder = tempfile::tempdir().unwrap();
             let mut spool = open(folder.path());
@@ -287,7 +288,10 @@ fn the_end_of_an_old_epoch_leads_to_the_next() {
     let new = append(&mut spool, &mut node, 2, now());
     assert_eq!(drain(&mut cursor, Table::Agg), rows(&new));
     let of_agg: Vec<_> = spool.feed().streams().into_iter().filter(|end| end.table == Table::Agg).collect();
-    assert_eq!(of_agg.iter().map(|end| (end.epoch, end.next_seq)).collect::<Vec<_>>(), [(epoch - 1, 6), (epoch, 6)]);
+    assert_eq!(
+        of_agg.iter().map(|end| (end.epoch, end.next_seq)).collect::<Vec<_>>(),
+        [(epoch - 1, 6), (epoch, 6)]
+    );
     // An epoch that is confirmed and gone is no stream any more.
     let feed = spool.feed();
     feed.confirm(Table::Agg, epoch - 1, 0, 5);
@@ -315,21 +319,45 @@ fn f_32_rows_of_another_node_are_never_handed_out() {
         assert_eq!(spool.feed().streams().len(), 3);
         spool.close().unwrap();
     }
-    // A single segment that was put among ours.
-    let own = tempfile::tempdir().unwrap();
-    let mut spool = open(own.path());
-    let position = spool.position(Table::Agg);
+}
+
+#[test]
+fn f_32_a_segment_of_another_node_among_ours_is_a_gap() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut spool = open(ours.path());
+    let at = spool.position(Table::Agg);
     let mut node = Node::of(&spool);
-    let ours = append(&mut spool, &mut node, 1, now());
+    let begin = now();
+    let first = append(&mut spool, &mut node, 1, begin);
+    let later = roll(&mut spool, begin);
+    append(&mut spool, &mut node, 1, later);
+    let later = roll(&mut spool, later);
+    let last = append(&mut spool, &mut node, 1, later);
+    let path = segments(ours.path(), Table::Agg)[1].clone();
     spool.close().unwrap();
-    assert_eq!(ours[0].epoch(), position.epoch);
-    let mut spool = Spool::open(SpoolSettings { node: None, ..settings(own.path()) }, WallTime::UNIX_EPOCH).unwrap().0;
-    let more = append(&mut spool, &mut node, 1, now());
-    let feed = crate::Feed::clone(&spool.feed());
-    assert_eq!(from_the_start(&feed, Table::Agg).rows.len(), 6);
-    let strict = Spool::open(other(), WallTime::UNIX_EPOCH).unwrap().0.feed();
-    assert_eq!(from_the_start(&strict, Table::Agg), Fed::default());
-    assert_eq!(more[0].first_seq(), 3);
+
+    // The same numbers from a node of another name.
+    let next = StreamPosition { next_seq: 3, ..at };
+    let mut other = Node::named("plaza", "crossing", next, next);
+    let mut active = crate::segment::Active::create(
+        theirs.path(),
+        &crate::format::SegmentHeader { table: Table::Agg, epoch: at.epoch, first_seq: 3, created_millis: 0 },
+    )
+    .unwrap();
+    let batch = other.agg();
+    let mut encoder = crate::codec::Encoder::new(batch.get()).unwrap();
+    let payload = encoder.encode(batch.get()).unwrap().unwrap();
+    let frame = crate::format::encode_frame(crate::format::FrameKind::Batch, 3, 3, &payload);
+    let opening = encoder.opening().clone();
+    let pending = crate::segment::Pending { first_seq: 3, rows: 3, at: WallTime::UNIX_EPOCH, frame, opening };
+    active.append(&pending, later).unwrap();
+    active.seal().unwrap();
+    fs::copy(&active.path, &path).unwrap();
+
+    let spool = open(ours.path());
+    let expected =
+        Fed { rows: released_rows(first.iter().chain(&last)), gaps: vec![(at.epoch, 3, 5, GapReason::Damaged)] };
+    assert_eq!(from_the_start(&spool.feed(), Table::Agg), expected);
 }
 
 #[test]
@@ -345,6 +373,25 @@ fn a_segment_that_somebody_removed_is_a_gap() {
     let epoch = rest[0].epoch();
     let expected = Fed { rows: released_rows(&rest), gaps: vec![(epoch, 0, 2, GapReason::Dropped)] };
     assert_eq!(from_the_start(&spool.feed(), Table::Agg), expected);
+}
+
+#[test]
+fn f_32_a_folder_that_is_removed_while_the_node_runs_costs_what_was_in_it_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path());
+    let mut node = Node::of(&spool);
+    let lost = append(&mut spool, &mut node, 1, now());
+    fs::remove_dir_all(folder.path()).unwrap();
+    let kept = append(&mut spool, &mut node, 2, now());
+    let expected = Fed { rows: released_rows(&kept), gaps: vec![(lost[0].epoch(), 0, 2, GapReason::Dropped)] };
+    assert_eq!(from_the_start(&spool.feed(), Table::Agg), expected);
+    assert_eq!(read(folder.path()).rows, released_rows(&kept));
+    spool.close().unwrap();
+    // The next process cannot know how far the numbers came.
+    let (spool, recovery) = Spool::open(settings(folder.path()), WallTime::UNIX_EPOCH).unwrap();
+    assert_eq!(recovery.new_epoch(), Some("the file 'epoch' is missing or damaged"));
+    assert_eq!(spool.position(Table::Agg).epoch, lost[0].epoch() + 1);
+    assert_eq!(from_the_start(&spool.feed(), Table::Agg), expected, "what is old is still sent");
 }
 
 proptest::proptest! {

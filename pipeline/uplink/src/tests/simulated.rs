@@ -402,7 +402,8 @@ impl Simulated {
         let mut state = self.state();
         state.begin(Op::SyncFolder)?;
         state.names.get(path).ok_or_else(gone)?;
-        let (of_it, others) = std::mem::take(&mut state.pending_names).into_iter().partition(|op| op.folder() == path);
+        let (of_it, others) =
+            std::mem::take(&mut state.pending_names).into_iter().partition(|op| op.folder() == path);
         state.pending_names = others;
         let of_it: Vec<NameOp> = of_it;
         of_it.iter().for_each(|op| op.apply(&mut state.durable_names));

@@ -127,7 +127,7 @@ fn measure(folder: &Path, program: &Path, time: Duration) -> anyhow::Result<Meas
     loop {
         let now = Instant::now();
         let is_filling = now - began < time;
-        if is_filling && feed.waiting(None).bytes < AHEAD {
+        if is_filling && feed.waiting().bytes < AHEAD {
             bin = bin + MINUTE;
             release.advance(bin, &mut out)?;
             for batch in out.drain(..) {

@@ -102,7 +102,7 @@ impl Stage {
 
     /// Waits until nothing waits, and compares what the gateway has with what was released.
     fn arrives(&self, sending: &Sending) {
-        self.wait_for("all rows stored", &sending.status, |stage| stage.spool.feed().waiting(None).rows == 0);
+        self.wait_for("all rows stored", &sending.status, |stage| stage.spool.feed().waiting().rows == 0);
         let mut stored = BTreeMap::new();
         for (table, epoch, rows, stream) in &self.fake.books().batches {
             let mut decoder = StreamDecoder::new();
@@ -224,7 +224,7 @@ fn what_the_city_has_already_is_not_sent_and_what_is_gone_is_told() {
     bytes[first_batch(&first) + 100] ^= 0xff;
     std::fs::write(&first, &bytes).unwrap();
     let sending = stage.send();
-    stage.wait_for("all told", &sending.status, |stage| stage.spool.feed().waiting(None).rows == 0);
+    stage.wait_for("all told", &sending.status, |stage| stage.spool.feed().waiting().rows == 0);
     let books = stage.fake.books();
     let sent: Vec<u64> = books.order.iter().map(|(_, first)| *first).collect();
     assert!(sent.iter().all(|first| !(middle.0..=middle.1).contains(first)), "{sent:?}");
@@ -241,7 +241,7 @@ fn f_38_the_newest_rows_do_not_wait_for_a_backlog() {
     let mut stage = Stage::new();
     // More than a connection takes without a lane of its own.
     stage.release(700);
-    let backlog = stage.spool.feed().waiting(Some(Table::Agg));
+    let backlog = stage.spool.feed().waiting_of(Table::Agg);
     assert!(backlog.bytes > 256 << 10, "{backlog:?}");
     let sending = stage.send();
     stage.wait_for("connected", &sending.status, |stage| !stage.fake.books().order.is_empty());
