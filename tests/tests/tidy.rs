@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kerbside-channel", &["kerbside-telemetry"]),
     ("kerbside-config", &["kerbside-core"]),
     ("kerbside-core", &[]),
+    ("kerbside-gateway", &["kerbside-core", "kerbside-release", "kerbside-telemetry", "kerbside-uplink"]),
     ("kerbside-ingest", &["kerbside-channel", "kerbside-core", "kerbside-telemetry"]),
     ("kerbside-models", &["kerbside-core", "kerbside-vision"]),
     ("kerbside-operators", &["kerbside-core"]),
@@ -60,14 +61,16 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Heavy dependencies and the crates that own them, development dependencies included.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("anyhow", &["kerbside", "kerbside-camera", "xtask"]),
-    ("arrow-", &["kerbside-privacy", "kerbside-release", "kerbside-uplink"]),
-    ("clap", &["kerbside", "kerbside-camera", "kerbside-privacy", "xtask"]),
+    ("anyhow", &["kerbside", "kerbside-camera", "kerbside-gateway", "xtask"]),
+    ("arrow-", &["kerbside-gateway", "kerbside-privacy", "kerbside-release", "kerbside-uplink"]),
+    ("clap", &["kerbside", "kerbside-camera", "kerbside-gateway", "kerbside-privacy", "xtask"]),
     ("crossbeam-channel", &["kerbside-channel"]),
     ("gstreamer", &["kerbside-camera", "kerbside-ingest"]),
     ("gstreamer-rtsp-server", &["kerbside-camera"]),
+    ("object_store", &["kerbside-gateway"]),
     ("opencv", &["kerbside-vision"]),
     ("prometheus", &["kerbside-telemetry"]),
+    ("redb", &["kerbside-gateway"]),
     ("saphyr", &["kerbside-core"]),
     ("tract-", &["kerbside-models"]),
 ];

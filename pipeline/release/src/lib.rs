@@ -48,6 +48,7 @@ mod sealed;
 mod table;
 mod treatment;
 mod vocabulary;
+mod words;
 
 pub use coarsen::coarsen;
 pub use contract::check_contract;
@@ -64,3 +65,4 @@ pub use release::Release;
 pub use report::{FrameReport, ReleaseCounts, ReleasedBin};
 pub use sealed::{Released, ReleasedBatch};
 pub use table::{ClockQuality, Column, Table};
+pub use words::unit_of;

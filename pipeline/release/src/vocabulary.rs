@@ -21,11 +21,11 @@ use crate::plan::{CameraPlan, NodeIdentity};
 use crate::table::{ClockQuality, Rule, TABLE_KEY, Table, Unit, VOCABULARY_KEY};
 
 /// The word for all classes together, after the classes themselves.
-const ALL_CLASSES: &str = "all";
+pub(crate) const ALL_CLASSES: &str = "all";
 /// The word for the picture as a whole: no line or zone can be called so.
-const WHOLE_PICTURE: &str = "*";
+pub(crate) const WHOLE_PICTURE: &str = "*";
 /// Between the two zones of a turn, in the words of the `site` column: no line or zone can hold it in its name.
-const TOWARD: char = '>';
+pub(crate) const TOWARD: char = '>';
 
 /// What [`is_version`] asks for, in words.
 const VERSION_RULE: &str = "1 to 64 letters, digits, blanks and '.', '-', '_', '+', '@' are allowed";
@@ -179,6 +179,6 @@ fn limit(what: &'static str, found: usize, most: usize) -> Result<(), ReleaseErr
     if found > most { Err(ReleaseError::TooMany { what, found, most }) } else { Ok(()) }
 }
 
-fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || " .-_+@".contains(c))
 }

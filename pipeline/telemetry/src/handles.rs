@@ -48,6 +48,11 @@ impl Gauge {
         self.0.set(value);
     }
 
+    /// Adds to it, or takes from it where `change` is negative.
+    pub fn add(&self, change: f64) {
+        self.0.add(change);
+    }
+
     /// The value that was set last.
     pub fn value(&self) -> f64 {
         self.0.get()

@@ -1,4 +1,4 @@
-//! What the node tells about itself: one enum of metrics, and handles that count them.
+//! What a node or a gateway tells about itself: one enum of metrics, and handles that count them.
 //!
 //! The only user of `prometheus`. There is no global registry: [`Telemetry`] is made once by the runtime
 //! and its handles are passed in. Labels come from closed sets (camera, stage, reason, table, edge), never
@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod gateway;
 mod handles;
 mod metric;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
+pub use gateway::GatewayMetrics;
 pub use handles::{
     CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, PrivacyMetrics, Stage,
     UplinkMetrics,
@@ -22,7 +24,7 @@ pub use metric::{Kind, Metric};
 /// The media type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
-/// Every metric of one node.
+/// Every metric of one node or gateway.
 pub struct Telemetry {
     registry: Registry,
     counters: BTreeMap<Metric, CounterVec>,
@@ -37,12 +39,21 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// All metrics registered, none with a value yet.
+    /// All metrics of a node registered, none with a value yet.
     pub fn new() -> Self {
+        Self::of(Metric::is_of_node)
+    }
+
+    /// All metrics of a gateway registered, none with a value yet.
+    pub fn gateway() -> Self {
+        Self::of(Metric::is_of_gateway)
+    }
+
+    fn of(is_wanted: fn(Metric) -> bool) -> Self {
         let registry = Registry::new();
         let (mut counters, mut gauges, mut histograms) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let invariant = "names and labels in the enum are valid and unique, as a test checks";
-        for metric in Metric::ALL {
+        for metric in Metric::ALL.into_iter().filter(|metric| is_wanted(*metric)) {
             let opts = Opts::new(metric.name(), metric.help());
             match metric.kind() {
                 Kind::Counter => {
@@ -104,8 +115,10 @@ mod tests {
 
     #[test]
     fn every_metric_can_be_registered_and_follows_the_naming_rule() {
-        let telemetry = Telemetry::new();
+        let (node, gateway) = (Telemetry::new(), Telemetry::gateway());
         for metric in Metric::ALL {
+            let telemetry = if metric.is_of_node() { &node } else { &gateway };
+            assert!(metric.is_of_node() || metric.is_of_gateway());
             let name = metric.name();
             assert!(name.starts_with("kerbside_"), "{name}");
             let counter = matches!(metric.kind(), Kind::Counter);

@@ -21,10 +21,15 @@ const WORK_SECONDS: &[f64] =
     &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 /// Upper bounds in seconds from capture to finding.
 const LATENCY_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0];
+/// Upper bounds in seconds of one commit of a gateway: a file or a few, and two syncs of its state.
+const COMMIT_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// What the names of a gateway's own metrics begin with.
+const GATEWAY_PREFIX: &str = "kerbside_gateway_";
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal, $kind:expr, [$($label:literal),*];)*) => {
-        /// Everything that the node measures about itself.
+        /// Everything that a node or a gateway measures about itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Metric {
             $($(#[doc = $help])+ $variant,)*
@@ -150,4 +155,55 @@ metrics! {
     ProcessResidentBytes = "kerbside_process_resident_bytes", Kind::Gauge, [];
     /// Processor time that the process has used.
     ProcessCpuSeconds = "kerbside_process_cpu_seconds_total", Kind::Counter, [];
+
+    /// Rows that are stored and were acknowledged.
+    GatewayRowsStored = "kerbside_gateway_rows_stored_total", Kind::Counter, ["table"];
+    /// Rows that came again after they had been stored; they were acknowledged and not stored again.
+    GatewayRowsDuplicate = "kerbside_gateway_rows_duplicate_total", Kind::Counter, ["table"];
+    /// Rows that will never come, as nodes tell: dropped from a full spool, damaged on its disk, or summed up to coarser ones.
+    GatewayGapRows = "kerbside_gateway_gap_rows_total", Kind::Counter, ["table", "reason"];
+    /// Batches, streams and requests that were refused, by reason.
+    GatewayRefused = "kerbside_gateway_refused_total", Kind::Counter, ["reason"];
+    /// Connections that were refused before a word was said, by reason.
+    GatewayHandshakesRefused = "kerbside_gateway_handshakes_refused_total", Kind::Counter, ["reason"];
+    /// Messages on which the decoder failed in a way that it should not; each was refused.
+    GatewayDecoderPanics = "kerbside_gateway_decoder_panics_total", Kind::Counter, [];
+    /// Connections that are open.
+    GatewayConnections = "kerbside_gateway_connections", Kind::Gauge, [];
+    /// Nodes that are connected and may send.
+    GatewayNodesConnected = "kerbside_gateway_nodes_connected", Kind::Gauge, [];
+    /// When rows of a node were stored last, in seconds since 1970.
+    GatewayNodeStored = "kerbside_gateway_node_stored_timestamp_seconds", Kind::Gauge, ["node"];
+    /// Time from the first row of a commit until all of its rows may be acknowledged, the wait for more rows left out.
+    GatewayCommitSeconds = "kerbside_gateway_commit_seconds", Kind::Histogram(COMMIT_SECONDS), [];
+    /// Commits that failed; their rows were not acknowledged and come again.
+    GatewayCommitErrors = "kerbside_gateway_commit_errors_total", Kind::Counter, [];
+    /// Files that were written to the landing, merged ones included.
+    GatewayFilesWritten = "kerbside_gateway_files_written_total", Kind::Counter, ["table"];
+    /// Bytes of such files.
+    GatewayBytesWritten = "kerbside_gateway_written_bytes_total", Kind::Counter, ["table"];
+    /// Files in the landing.
+    GatewayLandingFiles = "kerbside_gateway_landing_files", Kind::Gauge, ["table"];
+    /// Bytes in the landing.
+    GatewayLandingBytes = "kerbside_gateway_landing_bytes", Kind::Gauge, ["table"];
+    /// Days of a table whose small files were merged.
+    GatewayCompactions = "kerbside_gateway_compactions_total", Kind::Counter, ["table"];
+    /// Files that were deleted because their rows had been kept long enough.
+    GatewayFilesExpired = "kerbside_gateway_files_expired_total", Kind::Counter, ["table"];
+    /// When the gateway's own certificate expires, in seconds since 1970.
+    GatewayCertificateExpires = "kerbside_gateway_certificate_expires_timestamp_seconds", Kind::Gauge, [];
+    /// Changed certificates, keys or lists that could not be read; the old ones stay in use.
+    GatewayReloadErrors = "kerbside_gateway_reload_errors_total", Kind::Counter, [];
+}
+
+impl Metric {
+    /// Whether a node measures it.
+    pub fn is_of_node(self) -> bool {
+        !self.name().starts_with(GATEWAY_PREFIX)
+    }
+
+    /// Whether a gateway measures it: what is its own, and what every process tells.
+    pub fn is_of_gateway(self) -> bool {
+        !self.is_of_node() || matches!(self, Self::ProcessResidentBytes | Self::ProcessCpuSeconds)
+    }
 }

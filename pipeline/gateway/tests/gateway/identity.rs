@@ -1,0 +1,111 @@
+//! One node, one connection, one life of a spool.
+
+use kerbside_release::Table;
+use kerbside_uplink::wire::{Refusal, Said};
+
+use crate::common::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f_43_a_cloned_node_is_fenced_once_the_other_has_gone_on() {
+    let city = City::new();
+    let gateway = city.start().await;
+    let files = city.issue(Role::Node, "cabinet");
+    let batches = Cabinet::new("cabinet", 7).agg(4);
+    let copied = deliver(gateway.address(), &files, 0, &batches[..2]).await;
+    let token = deliver(gateway.address(), &files, copied, &batches[2..3]).await;
+    // The card was copied when its token was the first one; the copy comes with all that it had.
+    let mut copy = connect(gateway.address(), &files).await.unwrap();
+    let next = encode(batches[1].get()).last_seq + 1;
+    let status = resume(&mut copy, copied, vec![position(Table::Agg, 7, next)]).await.unwrap_err();
+    assert_eq!(refusal(&status), Some(Refusal::IdentityConflict));
+    let status = resume(&mut copy, 0, vec![position(Table::Agg, 7, next)]).await.unwrap_err();
+    assert_eq!(refusal(&status), Some(Refusal::IdentityConflict), "without a token the epoch must be new");
+    assert_eq!(refused(&gateway, "identity_conflict"), 2.0);
+    // The node itself is not disturbed.
+    deliver(gateway.address(), &files, token, &batches[3..]).await;
+    assert_eq!(landed(&city.landing(), "agg.v1"), expected(&batches));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f_43_a_second_connection_takes_the_place_of_the_first_and_of_two_with_one_token_one_stays() {
+    let city = City::new();
+    let gateway = city.start().await;
+    let files = city.issue(Role::Node, "cabinet");
+    let batches = Cabinet::new("cabinet", 7).agg(3);
+    let encoded: Vec<_> = batches.iter().map(|batch| encode(batch.get())).collect();
+    let positions = || vec![position(Table::Agg, 7, 100)];
+    let mut first = connect(gateway.address(), &files).await.unwrap();
+    let first_reply = resume(&mut first, 0, positions()).await.unwrap();
+    let mut upload = Upload::open(&mut first, first_reply.token, &encoded[0]).await;
+    upload.rows(&encoded[0]);
+    upload.ack().await.unwrap();
+    let mut second = connect(gateway.address(), &files).await.unwrap();
+    let second_reply = resume(&mut second, first_reply.token, positions()).await.unwrap();
+    let status = upload.finish().await.unwrap_err();
+    assert_eq!(refusal(&status), Some(Refusal::IdentityConflict));
+    // The connection that was replaced is closed, and its token is good only until the new one is used.
+    let mut again = connect(gateway.address(), &files).await.unwrap();
+    let again_reply = resume(&mut again, first_reply.token, positions()).await.unwrap();
+    let mut upload = Upload::open(&mut again, again_reply.token, &encoded[0]).await;
+    upload.rows(&encoded[1]);
+    upload.ack().await.unwrap();
+    for old in [first_reply.token, second_reply.token] {
+        let mut late = connect(gateway.address(), &files).await.unwrap();
+        let status = resume(&mut late, old, positions()).await.unwrap_err();
+        assert_eq!(refusal(&status), Some(Refusal::IdentityConflict));
+    }
+    upload.rows(&encoded[2]);
+    assert_eq!(upload.ack().await.unwrap().next_seq, encoded[2].last_seq + 1, "refused ones disturb nobody");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f_32_a_spool_that_was_lost_begins_anew_and_one_that_was_set_back_is_refused() {
+    let city = City::new();
+    let gateway = city.start().await;
+    let files = city.issue(Role::Node, "cabinet");
+    let batches = Cabinet::new("cabinet", 7).agg(2);
+    let token = deliver(gateway.address(), &files, 0, &batches).await;
+    let next = encode(batches[1].get()).last_seq + 1;
+    let mut client = connect(gateway.address(), &files).await.unwrap();
+    let status = resume(&mut client, token, vec![position(Table::Agg, 7, next - 1)]).await.unwrap_err();
+    assert_eq!(refusal(&status), Some(Refusal::Replay));
+    assert_eq!(refused(&gateway, "replay"), 1.0);
+    let other = Cabinet::new("cabinet", 1000).agg(2);
+    deliver(gateway.address(), &files, 0, &other).await;
+    assert_eq!(landed(&city.landing(), "agg.v1"), expected(batches.iter().chain(&other)));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_do_what_says_the_certificate() {
+    let mut city = City::new();
+    city.settings.nodes = Some(["cabinet".to_owned()].into());
+    let gateway = city.start().await;
+    let batches = Cabinet::new("stranger", 7).agg(1);
+    let encoded = encode(batches[0].get());
+    let mut reader = connect(gateway.address(), &city.issue(Role::Reader, "planner")).await.unwrap();
+    let status = resume(&mut reader, 0, Vec::new()).await.unwrap_err();
+    assert_eq!(refusal(&status), Some(Refusal::Role));
+    let status = Upload::begin(&mut reader, opening(&encoded, 1)).await.err().unwrap();
+    assert_eq!(refusal(&status), Some(Refusal::Role));
+    let mut stranger = connect(gateway.address(), &city.issue(Role::Node, "stranger")).await.unwrap();
+    let status = resume(&mut stranger, 0, Vec::new()).await.unwrap_err();
+    assert_eq!(refusal(&status), Some(Refusal::Role), "not on the list");
+    let mut node = connect(gateway.address(), &city.issue(Role::Node, "cabinet")).await.unwrap();
+    let status = node.list_flights(arrow_flight::Criteria::default()).await.err().unwrap();
+    assert_eq!(refusal(&status), Some(Refusal::Role), "a node reads nothing");
+    assert_eq!(refused(&gateway, "role"), 4.0);
+    // A stream before the first words, and one with somebody else's token.
+    let own = encode(Cabinet::new("cabinet", 7).agg(1)[0].get());
+    for token in [0, 5] {
+        let upload = Upload::begin(&mut node, opening(&own, token)).await.unwrap();
+        assert_eq!(refusal(&upload.finish().await.unwrap_err()), Some(Refusal::IdentityConflict));
+    }
+    let reply = resume(&mut node, 0, vec![position(Table::Agg, 7, 10)]).await.unwrap();
+    let upload = Upload::begin(&mut node, opening(&own, reply.token)).await.unwrap();
+    upload.send(flight(&own.rows, Some(Said::Rows(numbers(&own)))));
+    assert_eq!(upload.finish().await.unwrap().len(), 1);
+    gateway.stop().await.unwrap();
+}
