@@ -6,7 +6,9 @@
 mod demo;
 mod gate;
 mod live;
+mod peer_outage;
 mod privacy_audit;
+mod python;
 mod shell;
 mod tally;
 
@@ -38,6 +40,15 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Rows that an MQTT client loses while its broker is away; the table of pipeline/uplink/README.md
+    PeerOutage {
+        /// How long the broker is away, in minutes; several run side by side
+        #[arg(long, num_args = 1.., default_values_t = [0.0, 1.0, 10.0])]
+        minutes: Vec<f64>,
+        /// Divides every pause, the clients' own too; 1 is real time
+        #[arg(long, default_value_t = 1.0)]
+        speed: f64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,5 +57,6 @@ fn main() -> anyhow::Result<()> {
         Task::Demo { once } => demo::run(once),
         Task::Bench => gate::bench(),
         Task::PrivacyAudit { quick } => privacy_audit::run_audit(quick),
+        Task::PeerOutage { minutes, speed } => peer_outage::run_outages(&minutes, speed),
     }
 }
