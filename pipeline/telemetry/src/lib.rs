@@ -15,6 +15,7 @@ use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opt
 
 pub use handles::{
     CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, PrivacyMetrics, Stage,
+    UplinkMetrics,
 };
 pub use metric::{Kind, Metric};
 

@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod codec;
 mod disk;
 mod epoch;
