@@ -64,8 +64,8 @@ fn f_38_after_three_days_without_a_gateway_the_city_has_every_row_once() {
     let (up, status) = UplinkThread::start(live, folder.path().join("spool"), feed.clone()).unwrap();
     let since = Instant::now();
     let mut newer = Vec::new();
-    while feed.waiting().rows > 0 || newer.len() < 30 {
-        assert!(since.elapsed() < PATIENCE, "{} rows wait: {:?}\n{}", feed.waiting().rows, status.trouble(), city.log());
+    while feed.waiting(None).rows > 0 || newer.len() < 30 {
+        assert!(since.elapsed() < PATIENCE, "{} rows wait: {:?}\n{}", feed.waiting(None).rows, status.trouble(), city.log());
         if newer.len() < 30 {
             let stored = status.stored_rows(Table::Health);
             site.minute();

@@ -26,14 +26,16 @@ struct Arguments {
 enum Task {
     /// The whole gate, in the order that fails soonest: format, lints, tests, doc tests, documentation
     Ci,
-    /// Two RTSP cameras from a real clip, the node, and a live summary of what it releases
+    /// Two RTSP cameras from a real clip, the node, a gateway, and a live summary of what the city has
     Demo {
         /// End by itself after the clip and print the table
         #[arg(long)]
         once: bool,
     },
-    /// Times the detector and a whole replay, and prints both
+    /// Times the detector, the way of rows to the city and a whole replay, and prints them
     Bench,
+    /// Kills nodes and a gateway a thousand times and counts the rows
+    Soak,
     /// Attacks the released tables, those of a broken release too, and prints one table
     PrivacyAudit {
         /// A fifth of the data: a look, no evidence
@@ -56,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => gate::ci(),
         Task::Demo { once } => demo::run(once),
         Task::Bench => gate::bench(),
+        Task::Soak => gate::soak(),
         Task::PrivacyAudit { quick } => privacy_audit::run_audit(quick),
         Task::PeerOutage { minutes, speed } => peer_outage::run_outages(&minutes, speed),
     }

@@ -32,6 +32,7 @@ mod settings;
 mod shared;
 mod source;
 mod time_zone;
+mod uplink;
 
 pub use error::ConfigError;
 pub use load::{load, load_camera, models_folder, parse_camera};
@@ -39,7 +40,7 @@ pub use outflow::BYTES_PER_NUMBER;
 pub use secret::Secret;
 pub use settings::{
     CameraSettings, Credentials, DetectSettings, DetectorSettings, FileSource, NamedOperator, NodeSettings,
-    RtspSource, Settings, Source, SpoolSettings, Transport,
+    RtspSource, Settings, Source, SpoolSettings, Transport, UplinkSettings,
 };
 pub use time_zone::TimeZone;
 

@@ -12,6 +12,7 @@ use crate::files;
 use crate::privacy::refuse_labels;
 use crate::settings::{DetectSettings, NodeSettings, SpoolSettings};
 use crate::shared::Shared;
+use crate::uplink;
 
 const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
 const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
@@ -54,6 +55,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
     let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
     let detect = detect(reader.optional("detect").as_ref(), parallelism);
     let models = reader.optional("models").and_then(|field| folder(&field, file));
+    let uplink = reader.optional("uplink").and_then(|field| uplink::read(&field, file));
     let mut defaults = Shared::built_in(catalogue);
     if let Some(map) = reader.optional("defaults").as_ref().and_then(Field::map) {
         defaults = defaults.overlaid(&map, catalogue);
@@ -69,6 +71,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         ledger_folder,
         detect,
         models,
+        uplink,
     });
     (settings, defaults)
 }

@@ -50,6 +50,29 @@ pub struct NodeSettings {
     pub detect: DetectSettings,
     /// `models`: the folder with the detectors; where the program looks by itself if `None`.
     pub models: Option<PathBuf>,
+    /// `uplink`: where the rows go; they stay in the spool if `None`.
+    pub uplink: Option<UplinkSettings>,
+}
+
+/// Which gateway takes the rows. The connection is always TLS 1.3 with certificates on both sides. The files may be
+/// missing here: they are read when the node connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkSettings {
+    /// `uplink.gateway`, before the port: a host name in lower case or an IP address, without brackets. The
+    /// gateway's certificate must name it.
+    pub gateway_host: String,
+    /// `uplink.gateway`, after the colon; not 0.
+    pub gateway_port: u16,
+    /// `uplink.certificate`: the node's certificate and those between it and its authority, in PEM. Its one name is
+    /// the URI `kerbside:node:NAME`, with the node's `name`.
+    pub certificate: PathBuf,
+    /// `uplink.key`: its private key in PEM, not encrypted. Only its owner and group may read it.
+    pub key: PathBuf,
+    /// `uplink.authority`: the certificates that the gateway's must lead to, in PEM.
+    pub authority: PathBuf,
+    /// `uplink.revoked`: lists of revoked certificates in PEM, one for each issuer in the gateway's chain. No list is
+    /// asked if `None`.
+    pub revoked: Option<PathBuf>,
 }
 
 /// How many threads look for objects.

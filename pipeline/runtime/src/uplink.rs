@@ -87,7 +87,7 @@ impl Watch {
             let refused = status.refused_rows(refusal) as f64;
             telemetry.counter(Metric::UplinkRefusedRows, &[refusal.name()]).follow(refused);
         }
-        let waiting = self.feed.waiting();
+        let waiting = self.feed.waiting(None);
         metrics.waiting_rows.set(waiting.rows as f64);
         metrics.waiting_bytes.set(waiting.bytes as f64);
         metrics.lag_seconds.set(waiting.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));

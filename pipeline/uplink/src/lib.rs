@@ -6,6 +6,8 @@
 //!   everything that is damaged or missing as an item of its own.
 //! - [`rows`] shows the rows of a batch as plain values.
 //! - [`write_tables`] writes the released tables of a replay as Arrow IPC files.
+//! - [`wire`] is what a node and a gateway say to each other, [`tls`] how they know each other, and [`enroll`] a
+//!   small authority for trying that out.
 //!
 //! Invariants
 //! - A row that was synced is read back after a crash. What is torn is reported, never read as data.
@@ -23,6 +25,7 @@
 pub mod client;
 mod codec;
 mod disk;
+pub mod enroll;
 mod epoch;
 mod error;
 mod follow;
@@ -35,9 +38,10 @@ mod segment;
 mod spool;
 mod stream;
 mod table_file;
-pub mod wire;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+pub mod wire;
 
 pub use error::{Damage, Gap, ReadError, SpoolError};
 pub use follow::Follower;

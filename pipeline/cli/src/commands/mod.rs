@@ -3,6 +3,7 @@
 pub(crate) mod backtest;
 pub(crate) mod bench;
 pub(crate) mod check;
+pub(crate) mod enroll;
 pub(crate) mod events;
 pub(crate) mod ledger;
 pub(crate) mod models;

@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
         content: &[("node.yaml", "name: Kerb 1\ngateway: https://example.org"), PLAZA],
         expected: &[
             "DIR/node.yaml:1:7: name: 'Kerb 1' is not a name; a name has 1 to 32 lower-case letters, digits, '-' and '_' and begins with a letter",
-            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, learned, ledger, metrics, models, name, spool",
+            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, learned, ledger, metrics, models, name, spool, uplink",
         ],
     },
     Case {
@@ -300,7 +300,7 @@ const CASES: &[Case] = &[
             "DIR/cameras/a.yaml:2:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/cameras/b.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/node.yaml:1:1: the key 'name' is missing; it is required",
-            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, learned, ledger, metrics, models, name, spool",
+            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, learned, ledger, metrics, models, name, spool, uplink",
         ],
     },
 ];

@@ -9,6 +9,7 @@ mod folder;
 mod operators;
 mod outflow;
 mod privacy;
+mod uplink;
 
 use std::path::Path;
 

@@ -152,7 +152,7 @@ impl<'a> Session<'a> {
             stored.insert((table, of_stream.epoch), set);
         }
         memory.status.answered();
-        let waiting = memory.feed.waiting();
+        let waiting = memory.feed.waiting(None);
         info!(rows = waiting.rows, bytes = waiting.bytes, "the gateway answers; so much waits for it");
         let start = Place { epoch: 0, seq: 0 };
         let cursor = |table, from| memory.feed.cursor(table, from);

@@ -42,6 +42,8 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// How long the gateway may take to start, and the last rows to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 const NODE: &str = "bench";
+/// How long its certificates are valid, before and after now.
+const VALID: Duration = Duration::from_secs(7 * 86_400);
 
 /// Measures how many rows a second go through spool, TLS and a gateway into Parquet.
 #[derive(Args)]
@@ -108,9 +110,9 @@ fn measure(folder: &Path, program: &Path, time: Duration) -> anyhow::Result<Meas
     let uplink = UplinkSettings {
         gateway_host: address.ip().to_string(),
         gateway_port: address.port(),
-        certificate: folder.join("node/bench.pem"),
-        key: folder.join("node/bench.key"),
-        authority: folder.join("node/authority.pem"),
+        certificate: folder.join("certificates/bench.pem"),
+        key: folder.join("certificates/bench.key"),
+        authority: folder.join("certificates/authority.pem"),
         revoked: None,
     };
     let (uplink, status) = UplinkThread::start(uplink, folder.join("spool"), feed.clone())?;
@@ -124,7 +126,7 @@ fn measure(folder: &Path, program: &Path, time: Duration) -> anyhow::Result<Meas
     loop {
         let now = Instant::now();
         let is_filling = now - began < time;
-        if is_filling && feed.waiting().bytes < AHEAD {
+        if is_filling && feed.waiting(None).bytes < AHEAD {
             bin = bin + MINUTE;
             release.advance(bin, &mut out)?;
             for batch in out.drain(..) {
@@ -250,19 +252,20 @@ struct Gateway(Child);
 
 impl Gateway {
     fn start(folder: &Path, program: &Path, address: SocketAddr) -> anyhow::Result<Self> {
-        let authority = DevAuthority::create(&folder.join("authority"))?;
-        for (role, name) in [(Role::Gateway, "gateway"), (Role::Node, NODE)] {
-            let mut request = Request::new(role, name);
-            if role == Role::Gateway {
-                request.addresses = vec![address.ip().to_string()];
-            }
-            authority.write(&request, &folder.join(role.name()))?;
-        }
+        let now = WallTime::from(std::time::SystemTime::now());
+        let (not_before, not_after) = (now - VALID, now + VALID);
+        let authority = DevAuthority::create(&folder.join("authority"), not_before, not_after)?;
+        let issue = |role: Role, name: &str, addresses: Vec<String>| {
+            let request = Request { role, name: name.to_owned(), addresses, not_before, not_after };
+            authority.write(&authority.issue(&request)?, &folder.join("certificates"))
+        };
+        issue(Role::Gateway, "gateway", vec![address.ip().to_string()])?;
+        issue(Role::Node, NODE, Vec::new())?;
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let config = folder.join("gateway.yaml");
         let text = format!(
             "listen: \"{address}\"\nmetrics: {{address: \"{metrics}\"}}\n\
-             tls: {{certificate: gateway/gateway.pem, key: gateway/gateway.key, authority: gateway/authority.pem}}\n\
+             tls: {{certificate: certificates/gateway.pem, key: certificates/gateway.key, authority: certificates/authority.pem}}\n\
              landing: {{folder: landing}}\nstate: {{folder: state}}\naccept_demo: true\n\
              limits: {{rows_per_minute: 1000000000}}\n",
         );
