@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common::city::City;
+use common::city::{City, keep};
 use common::{Node, camera_file, cameras, free_port, root, rows_despite_damage, stderr, stdout, target, vtest};
 
 /// Long enough for a loaded machine; nothing here measures speed.
@@ -68,23 +68,6 @@ fn duckdb_and_a_flight_client_read_what_the_node_released() {
 
 fn released(node: &Node, table: &str) -> f64 {
     node.metric(&format!("kerbside_released_rows_total{{table=\"{table}\"}}")).unwrap_or_default()
-}
-
-/// Links the segments of a spool to where they stay when the node deletes them.
-fn keep(spool: &Path, oracle: &Path) {
-    for table in ["agg.v1", "health.v1", "incident.v1"] {
-        let Ok(segments) = fs::read_dir(spool.join(table)) else { continue };
-        fs::create_dir_all(oracle.join(table)).unwrap();
-        for segment in segments.map(|entry| entry.unwrap().path()) {
-            let kept = oracle.join(table).join(segment.file_name().unwrap());
-            if segment.extension().is_some_and(|extension| extension == "seg") && !kept.exists() {
-                // One that was deleted in this moment was linked when it was new.
-                if let Err(error) = fs::hard_link(&segment, &kept) {
-                    assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}: {error}", segment.display());
-                }
-            }
-        }
-    }
 }
 
 /// Flips bits of one byte in the middle of a stream's first segment, so that rows are lost.

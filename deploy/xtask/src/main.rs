@@ -42,7 +42,7 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
-    /// Rows that an MQTT client loses while its broker is away; the table of pipeline/uplink/README.md
+    /// Rows that are lost while a broker, or with --kerbside a gateway, is away: the table of pipeline/uplink/README.md
     PeerOutage {
         /// How long the broker is away, in minutes; several run side by side
         #[arg(long, num_args = 1.., default_values_t = [0.0, 1.0, 10.0])]
@@ -50,6 +50,9 @@ enum Task {
         /// Divides every pause, the clients' own too; 1 is real time
         #[arg(long, default_value_t = 1.0)]
         speed: f64,
+        /// Instead, run a real node against a real gateway through the same outages, in real time
+        #[arg(long, conflicts_with = "speed")]
+        kerbside: bool,
     },
 }
 
@@ -60,6 +63,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench => gate::bench(),
         Task::Soak => gate::soak(),
         Task::PrivacyAudit { quick } => privacy_audit::run_audit(quick),
-        Task::PeerOutage { minutes, speed } => peer_outage::run_outages(&minutes, speed),
+        Task::PeerOutage { minutes, kerbside: true, .. } => peer_outage::run_kerbside(&minutes),
+        Task::PeerOutage { minutes, speed, kerbside: false } => peer_outage::run_outages(&minutes, speed),
     }
 }
