@@ -2,8 +2,8 @@
 
 `Dropping` and `Renewing` do what Frigate's client does (`frigate/comms/mqtt.py` of blakeblackshear/frigate), in our own
 words: `publish` returns at once and forgets the message while the client is not connected, keep-alive is 60 s, the session
-is clean, and rows are not retained. `Dropping` leaves reconnecting to the library, as that file did at dea03ea0;
-`Renewing` throws the client away and makes another after ten seconds, as it did at 01056cf0. Frigate's default is QoS 0
+is clean, and rows are not retained. `Dropping` leaves reconnecting to the library, as that file does at commit dea03ea0;
+`Renewing` throws the client away and makes another after ten seconds, as it does at 01056cf0. Frigate's default is QoS 0
 (`frigate/config/mqtt.py`); QoS 1 is the better of what its users may set.
 `Queueing` is what an application can have of the same library without dropping anything itself.
 
@@ -112,7 +112,7 @@ class Renewing(Application):
     """The same, and it makes a new client after a broken connection: what the old one had not confirmed goes with it."""
 
     name = "renewing"
-    summary = "the same, with a new client each time, as Frigate for a while"
+    summary = "the same, a new client each time, as another version of Frigate"
 
     def __init__(self, port: int, speed: float) -> None:
         self._closing = threading.Event()
