@@ -42,6 +42,7 @@ fn f_38_after_three_days_without_a_gateway_the_city_has_every_row_once() {
         max_bytes: CAP_BYTES,
         sync_interval: Duration::from_secs(1),
         keep: Duration::from_secs(30 * 86_400),
+        node: Some(NODE.to_owned()),
     };
     let mut site = Site::new(settings);
     let city = City::start(&[NODE], "");

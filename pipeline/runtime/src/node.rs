@@ -77,6 +77,7 @@ impl Node {
             max_bytes: node.spool.max_bytes,
             sync_interval: node.spool.sync_interval,
             keep: node.spool.keep,
+            node: Some(node.name.clone()),
         };
         let guarantee =
             guarantee::of_node(&node.ledger_folder, &node.spool.folder, clock::now(), options.demo_bin.is_some())?;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::UInt16Type;
+use arrow_array::{Array as _, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::StreamDecoder;
@@ -92,6 +94,17 @@ impl Decoder {
 
     pub(crate) fn table(&self) -> Table {
         self.table
+    }
+
+    /// The one node whose rows the dictionaries can name; `None` where it is not one.
+    pub(crate) fn node(&mut self) -> Option<String> {
+        // A batch without rows comes back with the dictionaries of the opening.
+        let empty = RecordBatch::new_empty(self.decoder.schema()?);
+        let payload = Encoder::new(&empty).ok()?.encode(&empty).ok()??;
+        let batch = self.decode(payload).ok()?;
+        let words = batch.column_by_name("node")?.as_dictionary_opt::<UInt16Type>()?.values();
+        let words = words.as_string_opt::<i32>()?;
+        (words.len() == 1).then(|| words.value(0).to_owned())
     }
 
     /// The batch in a payload.

@@ -8,8 +8,8 @@
 //! that the next process knows where the row numbers continue.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray as _;
@@ -17,11 +17,13 @@ use arrow_array::types::TimestampMillisecondType;
 use kerbside_core::time::WallTime;
 use kerbside_release::{ReleasedBatch, Table};
 
+use crate::coarse::Coarse;
 use crate::codec::Encoder;
 use crate::disk;
 use crate::error::SpoolError;
 use crate::format::{FRAME_HEADER, FrameKind, MAX_PAYLOAD, SegmentHeader, encode_frame};
 use crate::segment::{Active, Pending};
+use crate::shared::{Known, Mark, Shared, View, index};
 
 /// Unsynced bytes at which a sync does not wait any longer.
 const SYNC_BYTES: usize = 256 << 10;
@@ -33,11 +35,16 @@ const ROLL_AGE: Duration = Duration::from_secs(600);
 /// A segment that is written no more.
 #[derive(Debug)]
 pub(crate) struct Closed {
-    pub(crate) path: PathBuf,
+    /// What the sender knows of it. Its bytes are those that are durable; there may be more that are not.
+    pub(crate) known: Known,
+    /// Bytes on the disk.
     pub(crate) bytes: u64,
-    pub(crate) created: Option<WallTime>,
     /// When its newest rows were, about.
     pub(crate) newest: Option<WallTime>,
+    /// Another node's: it is kept for a time, and not sent.
+    pub(crate) foreign: bool,
+    /// There is nothing to gain by summing its rows up.
+    pub(crate) is_final: bool,
 }
 
 /// One table's segments.
@@ -58,9 +65,18 @@ pub(crate) struct Stream {
     waiting_since: Option<Instant>,
     pub(crate) synced_rows: u64,
     pub(crate) dropped_rows: u64,
+    pub(crate) coarsened_rows: u64,
     pub(crate) failed_syncs: u64,
     /// Names in the folder that may not be on the disk yet.
     folder_changed: bool,
+    /// Files that go once the names are: a coarse segment says what they say. With their bytes.
+    leftovers: Vec<(Arc<Path>, u64)>,
+    /// The number after that of the last durable row.
+    pub(crate) durable_next_seq: u64,
+    /// Whether `closed` is not as the feeds know it.
+    pub(crate) closed_changed: bool,
+    /// When rows came that have become durable since the feeds were told.
+    marks: Vec<Mark>,
 }
 
 impl Stream {
@@ -79,9 +95,41 @@ impl Stream {
             waiting_since: None,
             synced_rows: 0,
             dropped_rows: 0,
+            coarsened_rows: 0,
             failed_syncs: 0,
             folder_changed: true,
+            leftovers: Vec::new(),
+            durable_next_seq: next_seq,
+            closed_changed: true,
+            marks: Vec::new(),
         }
+    }
+
+    /// Says where the numbers of an epoch continue.
+    pub(crate) fn continue_at(&mut self, epoch: u32, next_seq: u64) {
+        self.epoch = epoch;
+        self.next_seq = next_seq;
+        self.durable_next_seq = next_seq;
+    }
+
+    /// Tells the feeds what is durable and where. Whether that was news.
+    pub(crate) fn publish(&mut self, view: &mut View) -> bool {
+        let mut news = (view.epoch, view.next_seq) != (self.epoch, self.durable_next_seq);
+        (view.epoch, view.next_seq) = (self.epoch, self.durable_next_seq);
+        let key = |known: &Known| (known.epoch, known.first_seq);
+        if self.closed_changed {
+            self.closed_changed = false;
+            news = true;
+            let closed = self.closed.iter().filter(|closed| !closed.foreign);
+            view.segments = closed.map(|closed| (key(&closed.known), closed.known.clone())).collect();
+            view.tidy();
+        }
+        if let Some(active) = &self.active {
+            let known = active.known();
+            view.segments.insert(key(&known), known);
+        }
+        view.mark(self.marks.drain(..));
+        news
     }
 
     /// Makes the first segment of an epoch, without rows, to remember where the numbers begin.
@@ -94,6 +142,7 @@ impl Stream {
         })?;
         active.sync().map_err(SpoolError::io("synced", &active.path))?;
         self.active = Some(active);
+        self.folder_changed = true;
         self.sync_folder()
     }
 
@@ -177,7 +226,7 @@ impl Stream {
                 }
             };
             if let Err(source) = active.append(pending, now) {
-                let path = active.path.clone();
+                let path = active.path.to_path_buf();
                 self.give_up();
                 return Err(SpoolError::Io { action: "written", path, source });
             }
@@ -212,7 +261,7 @@ impl Stream {
             && let Some(active) = &mut self.active
         {
             if let Err(source) = active.sync() {
-                let path = active.path.clone();
+                let path = active.path.to_path_buf();
                 self.failed_syncs += 1;
                 self.give_up();
                 return Err(SpoolError::Io { action: "synced", path, source });
@@ -222,12 +271,33 @@ impl Stream {
         Ok(())
     }
 
-    fn sync_folder(&mut self) -> Result<(), SpoolError> {
+    pub(crate) fn sync_folder(&mut self) -> Result<(), SpoolError> {
         if self.folder_changed {
             disk::sync_folder(&self.folder).map_err(SpoolError::io("synced", &self.folder))?;
             self.folder_changed = false;
         }
+        while let Some((path, _)) = self.leftovers.last() {
+            match disk::remove(path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(SpoolError::io("removed", path)(source));
+                }
+                _ => drop(self.leftovers.pop()),
+            }
+        }
         Ok(())
+    }
+
+    /// Puts a coarse segment, which has the first one's name, in the place of the segments that it stands for.
+    pub(crate) fn replace(&mut self, begin: usize, coarse: Coarse) {
+        let Coarse { closed, segments } = coarse;
+        let rows: u64 = self.closed.range(begin..begin + segments).map(|closed| closed.known.rows).sum();
+        self.coarsened_rows += rows.saturating_sub(closed.known.rows);
+        let mut replaced = self.closed.drain(begin..begin + segments);
+        replaced.next();
+        self.leftovers.extend(replaced.map(|closed| (closed.known.path, closed.bytes)));
+        self.closed.insert(begin, closed);
+        self.closed_changed = true;
+        self.folder_changed = true;
     }
 
     /// Syncs and seals what is due.
@@ -252,7 +322,7 @@ impl Stream {
         self.sync_folder()?;
         let Some(active) = &mut self.active else { return Ok(()) };
         if let Err(source) = active.seal() {
-            let path = active.path.clone();
+            let path = active.path.to_path_buf();
             self.failed_syncs += 1;
             self.give_up();
             return Err(SpoolError::Io { action: "synced", path, source });
@@ -266,6 +336,9 @@ impl Stream {
     fn settled(&mut self) {
         for pending in self.pending.drain(..self.written) {
             self.synced_rows += u64::from(pending.rows);
+            let (first_seq, next_seq) = (pending.first_seq, pending.next_seq());
+            self.durable_next_seq = next_seq;
+            self.marks.push(Mark { epoch: self.epoch, first_seq, last_seq: next_seq - 1, at: pending.at });
         }
         self.written = 0;
         if self.pending.is_empty() {
@@ -275,28 +348,32 @@ impl Stream {
 
     fn retire(&mut self) {
         if let Some(active) = self.active.take() {
-            let Active { path, len: bytes, created, newest, .. } = active;
-            self.closed.push_back(Closed { path, bytes, created: Some(created), newest: Some(newest) });
+            self.close(active.known(), active.len, active.newest);
         }
+    }
+
+    fn close(&mut self, known: Known, bytes: u64, newest: WallTime) {
+        self.closed.push_back(Closed { known, bytes, newest: Some(newest), foreign: false, is_final: false });
+        self.closed_changed = true;
     }
 
     /// Leaves a segment whose writing failed. Only what was synced stays in it.
     fn give_up(&mut self) {
         self.written = 0;
         let Some(active) = self.active.take() else { return };
-        let Active { path, durable_len, durable_rows, created, newest, .. } = active;
         self.folder_changed = true;
-        if durable_rows == 0 {
+        self.closed_changed = true;
+        let known = active.known();
+        if known.rows == 0 {
             // All its frames are still in memory and go into a new file. If this one cannot be removed,
             // readers find a torn segment, which is true.
-            let _ = fs::remove_file(&path);
+            let _ = disk::remove(&known.path);
             return;
         }
         // A failure here leaves frames that are stored a second time in the next segment; readers know
         // their numbers and take them once.
-        let cut = fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(durable_len));
-        let bytes = if cut.is_ok() { durable_len } else { fs::metadata(&path).map_or(durable_len, |m| m.len()) };
-        self.closed.push_back(Closed { path, bytes, created: Some(created), newest: Some(newest) });
+        let bytes = if disk::cut(&known.path, known.bytes).is_ok() { known.bytes } else { active.len };
+        self.close(known, bytes, active.newest);
     }
 
     /// Removes the oldest closed segment. `None` when the only segment left is the one that remembers
@@ -311,58 +388,82 @@ impl Stream {
     /// Removes a closed segment that is not needed to know where the numbers continue.
     fn drop_at(&mut self, place: usize) -> Option<Result<Closed, SpoolError>> {
         let closed = self.closed.remove(place)?;
-        if let Err(source) = fs::remove_file(&closed.path)
+        if let Err(source) = disk::remove(&closed.known.path)
             && source.kind() != std::io::ErrorKind::NotFound
         {
-            let path = closed.path.clone();
+            let path = closed.known.path.to_path_buf();
             self.closed.insert(place, closed);
             return Some(Err(SpoolError::Io { action: "removed", path, source }));
         }
         self.folder_changed = true;
+        self.closed_changed = true;
         Some(Ok(closed))
     }
 
     /// Removes every closed segment whose newest rows are of before `limit`, and gives up such rows that never got to
-    /// the disk. `rows_in` counts the rows of a segment before it goes.
-    pub(crate) fn expire(
-        &mut self,
-        limit: WallTime,
-        now: WallTime,
-        rows_in: impl Fn(&Path) -> u64,
-    ) -> Result<u64, SpoolError> {
-        let mut rows = 0;
+    /// the disk. How many rows that were that the gateway had not confirmed; they are counted as dropped.
+    pub(crate) fn expire(&mut self, limit: WallTime, now: WallTime, shared: &Shared) -> Result<u64, SpoolError> {
+        let (mut rows, table) = (0, self.table);
         while self.written == 0 && self.pending.front().is_some_and(|pending| pending.at < limit) {
             rows += self.pending.pop_front().map_or(0, |pending| u64::from(pending.rows));
         }
-        let mut place = 0;
-        while let Some(closed) = self.closed.get(place) {
-            if closed.newest.is_none_or(|newest| newest >= limit) {
-                place += 1;
-                continue;
-            }
-            if self.active.is_none() && place + 1 == self.closed.len() {
-                if !self.pending.is_empty() {
-                    // The rows that wait begin the next segment; until then this one says where numbers continue.
-                    break;
-                }
-                self.begin(now)?;
-            }
-            let of_segment = self.closed.get(place).map_or(0, |closed| rows_in(&closed.path));
-            if let Some(dropped) = self.drop_at(place) {
-                dropped?;
-                rows += of_segment;
-            }
-        }
+        let is_old = |closed: &Closed| closed.newest.is_some_and(|newest| newest < limit);
+        let removed = self.remove_where(is_old, now, |closed| rows += unconfirmed_rows(shared, table, closed));
         self.dropped_rows += rows;
+        removed?;
         if rows > 0 {
             self.sync_folder()?;
         }
         Ok(rows)
     }
 
+    /// Removes every closed segment all of whose rows the gateway has.
+    pub(crate) fn remove_confirmed(&mut self, shared: &Shared) -> Result<(), SpoolError> {
+        let confirmed: Vec<u64> = {
+            let view = &shared.views()[index(self.table)];
+            let is_confirmed =
+                |known: &&Known| view.is_confirmed(known.epoch, known.first_seq, known.next_seq);
+            self.closed.iter().map(|closed| &closed.known).filter(is_confirmed).map(|known| known.id).collect()
+        };
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        // A segment that must be begun has the age of the rows before it.
+        let now = self.closed.iter().filter_map(|closed| closed.newest).max().unwrap_or(WallTime::UNIX_EPOCH);
+        self.remove_where(|closed| confirmed.contains(&closed.known.id), now, |_| ())
+    }
+
+    /// Removes closed segments. Where none would be left to say where the numbers continue, one is begun first, or, as
+    /// long as rows wait that will begin one, the last stays.
+    fn remove_where(
+        &mut self,
+        goes: impl Fn(&Closed) -> bool,
+        now: WallTime,
+        mut gone: impl FnMut(&Closed),
+    ) -> Result<(), SpoolError> {
+        let mut place = 0;
+        while let Some(closed) = self.closed.get(place) {
+            if !goes(closed) {
+                place += 1;
+                continue;
+            }
+            if self.active.is_none() && place + 1 == self.closed.len() {
+                if !self.pending.is_empty() {
+                    break;
+                }
+                self.begin(now)?;
+            }
+            if let Some(dropped) = self.drop_at(place) {
+                gone(&dropped?);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         let active = self.active.as_ref().map_or(0, |active| active.len);
-        self.closed.iter().map(|closed| closed.bytes).sum::<u64>() + active
+        let leftovers = self.leftovers.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        self.closed.iter().map(|closed| closed.bytes).sum::<u64>() + active + leftovers
     }
 
     pub(crate) fn segments(&self) -> usize {
@@ -371,7 +472,7 @@ impl Stream {
 
     pub(crate) fn oldest(&self) -> Option<WallTime> {
         let with_rows = self.active.as_ref().filter(|active| active.rows > 0).map(|active| active.created);
-        self.closed.iter().find_map(|closed| closed.created).or(with_rows)
+        self.closed.iter().find_map(|closed| closed.known.since).or(with_rows)
     }
 
     pub(crate) fn unsynced_rows(&self) -> u64 {
@@ -394,6 +495,16 @@ impl Stream {
         let created_millis = u64::try_from(now.as_unix_millis()).unwrap_or_default();
         SegmentHeader { table: self.table, epoch: self.epoch, first_seq, created_millis }
     }
+}
+
+/// Rows of a segment that the gateway has not confirmed.
+pub(crate) fn unconfirmed_rows(shared: &Shared, table: Table, closed: &Closed) -> u64 {
+    let Known { epoch, first_seq, next_seq, rows, .. } = closed.known;
+    if closed.foreign || next_seq <= first_seq {
+        return rows;
+    }
+    let (numbers, _) = shared.views()[index(table)].unconfirmed(epoch, first_seq, next_seq);
+    numbers.min(rows)
 }
 
 /// The folder of a table within a spool.

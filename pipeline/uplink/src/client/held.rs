@@ -13,11 +13,11 @@ const TRIES: u32 = 3;
 /// How long it is held back then.
 const HOLD: Duration = Duration::from_secs(3600);
 
-/// What was refused: a batch by its table, epoch and first row, or a whole opening by its number.
+/// What was refused: a batch by its table, epoch and first row, or a whole opening by its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     Batch(Table, u32, u64),
-    Opening(Table, u64),
+    Opening(Table, [u8; 32]),
 }
 
 /// Refusals by subject. It outlives connections.
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn what_is_refused_three_times_is_left_alone_for_an_hour() {
         let mut held = Held::default();
-        let (one, other) = (Subject::Batch(Table::Agg, 7, 100), Subject::Opening(Table::Agg, 100));
+        let (one, other) = (Subject::Batch(Table::Agg, 7, 100), Subject::Opening(Table::Agg, [1; 32]));
         let now = Instant::now();
         assert!(!held.refused(one, now) && !held.refused(one, now) && !held.holds(one, now));
         assert!(held.refused(one, now) && held.holds(one, now) && !held.holds(other, now));

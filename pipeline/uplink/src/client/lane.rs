@@ -11,7 +11,8 @@ use bytes::Bytes;
 use kerbside_release::Table;
 
 use crate::error::ReadError;
-use crate::feed::{Cursor, Opening, Parcel, Place};
+use crate::feed::{Cursor, Place};
+use crate::parcel::{Opening, Parcel};
 use crate::wire::{Gap, GapReason};
 
 use super::put::Put;

@@ -69,7 +69,8 @@ async fn dial(
     let name = ServerName::try_from(host.to_owned()).map_err(|_| address())?;
     let failed = |source| UplinkError::Connect { host: host.to_owned(), port, source };
     let late = || failed(io::ErrorKind::TimedOut.into());
-    let tcp = timeout(CONNECT_LIMIT, TcpStream::connect((host, port))).await.map_err(|_| late())?.map_err(failed)?;
+    let tcp =
+        timeout(CONNECT_LIMIT, TcpStream::connect((host, port))).await.map_err(|_| late())?.map_err(failed)?;
     tcp.set_nodelay(true).map_err(failed)?;
     let metered = Metered { stream: tcp, status: Arc::clone(status) };
     let handshake = TlsConnector::from(tls).connect(name, metered);
@@ -89,7 +90,11 @@ pub(super) struct Metered {
 }
 
 impl AsyncRead for Metered {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         self.status.received(buffer.filled().len().saturating_sub(before));

@@ -133,7 +133,9 @@ pub enum UplinkError {
     #[error("the gateway's answer makes no sense")]
     Answer,
     /// The gateway has rows that this spool never numbered.
-    #[error("{table}: the gateway has rows of epoch {epoch} that are not from this spool: it was set back, or copied")]
+    #[error(
+        "{table}: the gateway has rows of epoch {epoch} that are not from this spool: it was set back, or copied"
+    )]
     Ahead {
         /// The table.
         table: Table,
@@ -148,7 +150,11 @@ impl UplinkError {
         match trailer.and_then(Refusal::from_name) {
             // The gateway's words are shown to a person: as much as fits a line.
             Some(refusal) => Self::Refused { refusal, message: status.message().chars().take(200).collect() },
-            None => Self::Lost(format!("{:?}: {}", status.code(), status.message().chars().take(200).collect::<String>())),
+            None => Self::Lost(format!(
+                "{:?}: {}",
+                status.code(),
+                status.message().chars().take(200).collect::<String>()
+            )),
         }
     }
 
@@ -228,7 +234,9 @@ impl Uplink {
                     // The same trouble is told once, until something works again.
                     match error.ended() {
                         _ if words == last_words && !was_useful => debug!(error = words, "the uplink is down"),
-                        Ended::Refused => error!(error = words, "the gateway does not want this node; rows wait in the spool"),
+                        Ended::Refused => {
+                            error!(error = words, "the gateway does not want this node; rows wait in the spool")
+                        }
                         _ => warn!(error = words, "the uplink is down; rows wait in the spool"),
                     }
                     last_words = words;

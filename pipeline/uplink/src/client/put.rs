@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::UplinkError;
-use crate::feed::Opening;
+use crate::parcel::Opening;
 use crate::wire::{Ack, Gap, Open, Rows, Said, Up, checksum, decode, take_apart};
 
 /// What the gateway says on one of the streams.
@@ -52,7 +52,8 @@ impl Put {
     ) -> Result<Self, UplinkError> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let put = Self { number, epoch: open.epoch, opening: Arc::clone(opening), sender };
-        let mut messages = take_apart(opening.payload.clone()).ok_or(UplinkError::Unsendable { table })?.into_iter();
+        let mut messages =
+            take_apart(opening.payload.clone()).ok_or(UplinkError::Unsendable { table })?.into_iter();
         let schema = messages.next().ok_or(UplinkError::Unsendable { table })?;
         put.send(FlightData {
             flight_descriptor: Some(FlightDescriptor::new_path(vec![table.name().to_owned()])),

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::transport::Channel;
 use tracing::{info, warn};
 
+use super::UplinkError;
 use super::held::{Held, Subject};
 use super::lane::{Kind, Lane, Load, What};
 use super::put::{Answer, Broken, Put};
@@ -26,7 +27,8 @@ use super::status::UplinkStatus;
 use super::token::TokenFile;
 use super::window::Window;
 use super::UplinkError;
-use crate::feed::{Feed, Opening, Place};
+use crate::feed::{Feed, Place, StreamEnd};
+use crate::parcel::Opening;
 use crate::ranges::RangeSet;
 use crate::wire::{
     Ack, GapReason, Open, Position, RESUME, Refusal, ResumeReply, ResumeRequest, decode, table_number,
@@ -130,14 +132,15 @@ impl<'a> Session<'a> {
         };
         let silent = |_| UplinkError::Silent { seconds: RESUME_LIMIT.as_secs() };
         let reply = timeout(RESUME_LIMIT, asked).await.map_err(silent)?.map_err(UplinkError::from_status)?;
-        let reply: ResumeReply = decode(&reply.ok_or(UplinkError::Answer)?.body).map_err(|_| UplinkError::Answer)?;
+        let reply: ResumeReply =
+            decode(&reply.ok_or(UplinkError::Answer)?.body).map_err(|_| UplinkError::Answer)?;
         memory.token.keep(reply.token).map_err(UplinkError::Token)?;
 
         let mut stored: BTreeMap<(Table, u32), RangeSet> = BTreeMap::new();
         let mut reach = BTreeMap::new();
         for of_stream in reply.stored {
             let table = table_of_number(of_stream.table).ok_or(UplinkError::Answer)?;
-            let asked = |known: &&crate::feed::StreamEnd| (known.table, known.epoch) == (table, of_stream.epoch);
+            let asked = |known: &&StreamEnd| (known.table, known.epoch) == (table, of_stream.epoch);
             let end = streams.iter().find(asked).ok_or(UplinkError::Answer)?;
             let set: RangeSet = of_stream.ranges.iter().map(|range| (range.first_seq, range.last_seq)).collect();
             if set.last().is_some_and(|last| last >= end.next_seq) {
@@ -162,7 +165,8 @@ impl<'a> Session<'a> {
         } else {
             let ends = ORDER.map(|table| (table, memory.feed.end(table)));
             lanes.extend(ends.map(|(table, end)| Lane::new(table, Kind::Live, cursor(table, end), None)));
-            lanes.extend(ends.map(|(table, end)| Lane::new(table, Kind::Backlog, cursor(table, start), Some(end))));
+            lanes
+                .extend(ends.map(|(table, end)| Lane::new(table, Kind::Backlog, cursor(table, start), Some(end))));
         }
         Ok(Self {
             memory,
@@ -303,7 +307,7 @@ impl<'a> Session<'a> {
                 let now = std::time::Instant::now();
                 let batch = Subject::Batch(table, load.epoch, load.first_seq);
                 if self.memory.held.holds(batch, now)
-                    || self.memory.held.holds(Subject::Opening(table, opening.id()), now)
+                    || self.memory.held.holds(Subject::Opening(table, opening.id), now)
                 {
                     return Ok(());
                 }
@@ -336,7 +340,7 @@ impl<'a> Session<'a> {
     /// Sends on a stream of that epoch and opening, which is begun if need be.
     fn send_on(&mut self, index: usize, opening: &Arc<Opening>, load: Load) -> Result<(), UplinkError> {
         let (table, kind) = (self.lanes[index].table, self.lanes[index].kind);
-        let fits = |put: &Put| put.epoch == load.epoch && put.opening.id() == opening.id();
+        let fits = |put: &Put| put.epoch == load.epoch && put.opening.id == opening.id;
         if !self.lanes[index].put.as_ref().is_some_and(fits) {
             let number = self.puts.len() as u64;
             let open = Open { token: self.token, epoch: load.epoch };
@@ -380,12 +384,15 @@ impl<'a> Session<'a> {
             Err(Broken::Status(status)) => {
                 let error = UplinkError::from_status(status);
                 if let Some(refusal) = error.refusal()
-                    && !matches!(refusal, Refusal::Quota | Refusal::IdentityConflict | Refusal::Role | Refusal::Replay)
+                    && !matches!(
+                        refusal,
+                        Refusal::Quota | Refusal::IdentityConflict | Refusal::Role | Refusal::Replay
+                    )
                 {
                     let of_stream = self.on_its_way.values().filter(|sent| sent.put == answer.put);
                     let rows = of_stream.map(|sent| sent.load.rows()).sum();
                     self.memory.status.refused(refusal, rows);
-                    let subject = Subject::Opening(table, opening.id());
+                    let subject = Subject::Opening(table, opening.id);
                     if self.memory.held.refused(subject, std::time::Instant::now()) {
                         warn!(%table, epoch, reason = refusal.name(), "the gateway does not take this table's rows as they are; they wait in the spool");
                     }

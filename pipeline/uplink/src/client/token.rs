@@ -6,10 +6,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use crate::disk::{read_at, sync_folder};
+use crate::disk::sync_folder;
 
 const FILE: &str = "token";
 /// Halves do not share a block of the disk.
@@ -29,7 +29,8 @@ impl TokenFile {
     /// Opens it in the spool's folder; it is made where there is none. One that is damaged holds no token.
     pub(super) fn open(spool: &Path) -> io::Result<Self> {
         let path = spool.join(FILE);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(&path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(&path)?;
         if file.metadata()?.len() < 2 * HALF as u64 {
             (&file).seek(SeekFrom::Start(0))?;
             (&file).write_all(&[0; 2 * HALF])?;
@@ -37,7 +38,7 @@ impl TokenFile {
             sync_folder(spool)?;
         }
         let mut bytes = [0; 2 * HALF];
-        read_at(&file, 0, &mut bytes)?;
+        file.read_exact_at(&mut bytes, 0)?;
         let halves = [half(&bytes[..HALF]), half(&bytes[HALF..])];
         let (count, token) = halves.into_iter().flatten().max().unwrap_or_default();
         Ok(Self { file, count, token })

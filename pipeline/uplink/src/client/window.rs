@@ -52,7 +52,9 @@ mod tests {
     #[test]
     fn a_window_follows_the_link_within_its_bounds() {
         let second = Duration::from_secs(1);
-        for (mut window, least, most) in [(Window::live(), 16 << 10, 16 << 20), (Window::backlog(), 8 << 10, 4 << 20)] {
+        for (mut window, least, most) in
+            [(Window::live(), 16 << 10, 16 << 20), (Window::backlog(), 8 << 10, 4 << 20)]
+        {
             let start = window.bytes();
             window.answered(second, false);
             assert_eq!(window.bytes(), start, "an idle link says nothing");

@@ -2,12 +2,16 @@
 
 mod crash;
 mod damage;
+mod feed;
+mod export;
 mod follow;
 mod model;
 mod retention;
 mod rows;
+pub(crate) mod simulated;
 mod spool;
 mod table_file;
+mod uplink;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -118,6 +122,7 @@ fn settings(folder: &Path) -> SpoolSettings {
         max_bytes: 64 << 20,
         sync_interval: Duration::from_secs(1),
         keep: Duration::from_secs(30 * 24 * 60 * 60),
+        node: Some("cabinet".to_owned()),
     }
 }
 

@@ -102,6 +102,7 @@ fn measure(folder: &Path, program: &Path, time: Duration) -> anyhow::Result<Meas
         max_bytes: 512 << 20,
         sync_interval: Duration::from_secs(1),
         keep: Duration::from_secs(30 * 24 * 60 * 60),
+        node: Some(NODE.to_owned()),
     };
     let start = WallTime::from(std::time::SystemTime::now()).bin_start(MINUTE);
     let (mut spool, _) = Spool::open(settings, start)?;

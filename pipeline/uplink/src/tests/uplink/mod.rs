@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::client::{Uplink, UplinkSettings, UplinkStatus};
 use crate::enroll::{DevAuthority, Request};
-use crate::feed::Feed;
+use crate::Feed;
 use crate::tls::{Role, TlsFiles};
 use crate::wire::{GapReason, Refusal};
 use fake::{Fake, Trick};
