@@ -13,6 +13,7 @@ demo: setup
 
 ## The whole gate: what CI runs.
 test: setup
+	sh deploy/setup/python.sh city tests/city/requirements.txt
 	cargo xtask ci
 
 ## What this machine can do.

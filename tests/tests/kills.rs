@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::city::City;
+use common::city::{City, keep};
 use common::{Node, camera_file, cameras, free_port, http_get, rows, vtest, write_site};
 
 /// How often nodes are killed, all together; `KERBSIDE_KILLS` says otherwise.
@@ -66,7 +66,7 @@ fn f_29_no_row_is_lost_or_stored_twice_however_often_nodes_and_gateway_are_kille
                         thread::sleep(Duration::from_millis(random.u64(LIFE_MILLIS)));
                         assert!(node.0.try_wait().unwrap().is_none(), "{name} ended by itself\n{}", log(&home));
                         node.kill();
-                        keep(&home);
+                        keep(&home.join("spool"), &home.join("oracle"));
                     }
                 })
             })
@@ -102,7 +102,7 @@ fn f_29_no_row_is_lost_or_stored_twice_however_often_nodes_and_gateway_are_kille
             thread::sleep(Duration::from_millis(50));
         }
         assert!(node.terminate().success(), "{}", log(&home));
-        keep(&home);
+        keep(&home.join("spool"), &home.join("oracle"));
         let words = log(&home);
         assert!(!words.contains("panicked"), "{words}");
     }
@@ -134,23 +134,6 @@ fn f_29_no_row_is_lost_or_stored_twice_however_often_nodes_and_gateway_are_kille
 fn key(row: &serde_json::Value) -> (String, String, u64, u64) {
     let text = |key: &str| row[key].as_str().unwrap().to_owned();
     (text("node"), text("table"), row["epoch"].as_u64().unwrap(), row["seq"].as_u64().unwrap())
-}
-
-/// Links the segments of a node that does not run to where the oracle reads.
-fn keep(home: &Path) {
-    for table in fs::read_dir(home.join("spool")).unwrap().map(|entry| entry.unwrap().path()) {
-        if !table.is_dir() {
-            continue;
-        }
-        let of_oracle = home.join("oracle").join(table.file_name().unwrap());
-        fs::create_dir_all(&of_oracle).unwrap();
-        for segment in fs::read_dir(&table).unwrap().map(|entry| entry.unwrap().path()) {
-            let kept = of_oracle.join(segment.file_name().unwrap());
-            if segment.extension().is_some_and(|extension| extension == "seg") && !kept.exists() {
-                fs::hard_link(&segment, &kept).unwrap();
-            }
-        }
-    }
 }
 
 /// Whether the gateway has all that the node has on its disk, and has it from this life too.

@@ -6,7 +6,9 @@
 mod demo;
 mod gate;
 mod live;
+mod peer_outage;
 mod privacy_audit;
+mod python;
 mod shell;
 mod tally;
 
@@ -40,6 +42,18 @@ enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Rows that are lost while a broker, or with --kerbside a gateway, is away: the table of pipeline/uplink/README.md
+    PeerOutage {
+        /// How long the broker is away, in minutes; several run side by side
+        #[arg(long, num_args = 1.., default_values_t = [0.0, 1.0, 10.0])]
+        minutes: Vec<f64>,
+        /// Divides every pause, the clients' own too; 1 is real time
+        #[arg(long, default_value_t = 1.0)]
+        speed: f64,
+        /// Instead, run a real node against a real gateway through the same outages, in real time
+        #[arg(long, conflicts_with = "speed")]
+        kerbside: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -49,5 +63,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench => gate::bench(),
         Task::Soak => gate::soak(),
         Task::PrivacyAudit { quick } => privacy_audit::run_audit(quick),
+        Task::PeerOutage { minutes, kerbside: true, .. } => peer_outage::run_kerbside(&minutes),
+        Task::PeerOutage { minutes, speed, kerbside: false } => peer_outage::run_outages(&minutes, speed),
     }
 }
