@@ -40,7 +40,7 @@ impl Window {
         if took > self.late {
             self.bytes = (self.bytes / 2).max(self.least);
         } else if took < self.soon && was_full {
-            self.bytes = self.bytes.saturating_mul(2).min(self.most);
+            self.bytes = self.bytes.saturating_mul(4).min(self.most);
         }
     }
 }
