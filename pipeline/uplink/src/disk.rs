@@ -24,7 +24,7 @@ macro_rules! simulated {
 }
 
 /// What small files are at most, in bytes.
-const SMALL: u64 = 64 << 10;
+pub(crate) const SMALL: u64 = 64 << 10;
 
 /// Bytes that can be read at any place.
 pub(crate) trait ReadAt {

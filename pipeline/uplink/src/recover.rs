@@ -12,7 +12,7 @@ use kerbside_release::{StreamPosition, Table};
 use crate::codec::node_of;
 use crate::disk::{self, File, Lock, NotLocked, ReadAt as _};
 use crate::error::{Damage, SpoolError};
-use crate::format::{BadHeader, FrameKind, parse_file_name};
+use crate::format::{BadHeader, FrameKind, SEGMENT_HEADER, SEGMENT_MAGIC, parse_file_name};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Active, Found, examine, footer_of, new_id};
 use crate::shared::Known;
@@ -63,6 +63,15 @@ pub(crate) fn recover(
     mut listed: Vec<Listed>,
     recovery: &mut Recovery,
 ) -> Result<Option<StreamPosition>, SpoolError> {
+    while let Some(newest) = listed.last()
+        && is_unborn(&newest.path)
+    {
+        // It is told nevertheless: on a disk that lies about what it synced there may have been rows.
+        let what = "the segment's header is incomplete";
+        recovery.damages.push((stream.table, Damage { file: newest.path.clone(), offset: 0, bytes: 0, what }));
+        disk::remove(&newest.path).map_err(SpoolError::io("removed", &newest.path))?;
+        listed.pop();
+    }
     let Some(newest) = listed.pop() else { return Ok(None) };
     for segment in listed {
         take_in(stream, closed(stream.table, &segment)?)?;
@@ -99,6 +108,15 @@ pub(crate) fn recover(
     }
     let next_seq = position.next_seq.max(before);
     Ok((!found.spoilt).then_some(StreamPosition { next_seq, ..position }))
+}
+
+/// Whether a file is what is left where a crash came before its header was on the disk: nothing, zeros, or the beginning
+/// of a header. Where disks are honest no row of it was ever durable.
+fn is_unborn(path: &Path) -> bool {
+    let Ok(bytes) = disk::read(path) else { return false };
+    let begin = &bytes[..bytes.len().min(SEGMENT_MAGIC.len())];
+    let is_cut = bytes.len() < SEGMENT_HEADER && SEGMENT_MAGIC.starts_with(begin);
+    is_cut || (bytes.len() < disk::SMALL as usize && bytes.iter().all(|byte| *byte == 0))
 }
 
 /// Takes a segment in, unless it only repeats what a coarse one before it stands for: then a crash came between the two

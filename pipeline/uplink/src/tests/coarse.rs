@@ -78,7 +78,6 @@ fn an_hour_becomes_one_row_a_cell_that_stands_for_all_its_numbers() {
     let (mut spool, recovery) = Spool::open(settings(folder.path()), WallTime::UNIX_EPOCH).unwrap();
     assert_eq!((recovery.new_epoch(), spool.position(Table::Agg).next_seq), (None, 27));
     assert_eq!(read(folder.path()), content);
-    assert_eq!(coarsen(&mut spool), Outcome::NothingToGain);
     let feed = spool.feed();
     feed.confirm(Table::Agg, epoch, 0, 23);
     spool.maybe_sync(now()).unwrap();

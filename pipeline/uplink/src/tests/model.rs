@@ -243,10 +243,14 @@ proptest! {
         }
         fail(Operation::Sync, 0, io::ErrorKind::Other);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_full_spool_counts_what_it_loses_and_sums_up_nothing_that_was_handed_out(
-        acts in proptest::collection::vec(act(), 20..120),
+        acts in proptest::collection::vec(act(), 20..100),
     ) {
         let mut run = Run::new(80 << 10);
         for act in acts.into_iter().filter(|act| !matches!(act, Act::FailWrites(_) | Act::FailSyncs(_))) {

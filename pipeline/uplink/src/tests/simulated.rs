@@ -282,8 +282,9 @@ impl Simulated {
     /// The process is gone; the kernel lives on.
     pub(crate) fn kill(&self) {
         let mut state = self.state();
-        state.dead = false;
-        state.dies_at = None;
+        if std::mem::take(&mut state.dead) {
+            state.dies_at = None;
+        }
         state.locks.clear();
     }
 
