@@ -72,7 +72,7 @@ fn all_problems_are_in_one_report() {
         "gateway.yaml:1:1: the key 'state' is missing",
         "gateway.yaml:1:9: listen: '8815' is not an address with a port",
         "gateway.yaml:2:20: metrics.address: 0.0.0.0 can be reached from other machines",
-        "gateway.yaml:3:37: tls.key: there is no file gone.key",
+        "gateway.yaml:3:38: tls.key: there is no file gone.key",
         "gateway.yaml:4:59: landing.s3.access_key.file: everyone on this machine can read or change open (mode 0644)",
         "gateway.yaml:4:85: landing.s3.secret_key.file: gone cannot be read",
         "gateway.yaml:5:18: commit_interval: 2m is out of range",

@@ -17,6 +17,7 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightData, FlightDescriptor, PutResult};
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow_schema::DataType;
 use bytes::Bytes;
 use kerbside_core::camera::CameraState;
 use kerbside_core::detection::Class;
@@ -486,7 +487,12 @@ pub fn texts(batch: &RecordBatch) -> Vec<String> {
         .columns()
         .iter()
         .map(|column| {
-            let column = arrow_cast::cast(column, &arrow_schema::DataType::Utf8).unwrap();
+            // Moments as numbers: zones are not needed here.
+            let plain = match column.data_type() {
+                DataType::Timestamp(..) => arrow_cast::cast(column, &DataType::Int64).unwrap(),
+                _ => Arc::clone(column),
+            };
+            let column = arrow_cast::cast(&plain, &DataType::Utf8).unwrap();
             column.as_string::<i32>().iter().map(|text| text.unwrap_or("-").to_owned()).collect()
         })
         .collect();

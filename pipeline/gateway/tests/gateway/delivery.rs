@@ -135,7 +135,7 @@ async fn f_41_one_bad_batch_does_not_hold_up_those_behind_it() {
     let encoded: Vec<_> = batches.iter().map(|batch| encode(batch.get())).collect();
     let mut client = connect(gateway.address(), &files).await.unwrap();
     let reply = resume(&mut client, 0, vec![position(Table::Agg, 9, 100)]).await.unwrap();
-    let mut upload = Upload::open(&mut client, reply.token, &encoded[0]).await;
+    let upload = Upload::open(&mut client, reply.token, &encoded[0]).await;
     upload.rows(&encoded[0]);
     let wrong = wire::Rows { crc: numbers(&encoded[1]).crc ^ 1, ..numbers(&encoded[1]) };
     upload.send(flight(&encoded[1].rows, Some(Said::Rows(wrong))));

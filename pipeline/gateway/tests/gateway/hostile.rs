@@ -107,7 +107,8 @@ fn forgeries() -> Vec<(&'static str, Forge, Refusal)> {
         RecordBatch::try_new(Arc::new(schema), columns).unwrap()
     }
     fn change_metadata(batch: &RecordBatch, change: fn(&mut HashMap<String, String>)) -> RecordBatch {
-        let mut metadata = batch.schema().metadata().clone();
+        let mut metadata: HashMap<String, String> =
+            batch.schema().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         change(&mut metadata);
         let schema = Schema::new(batch.schema().fields().clone()).with_metadata(metadata);
         RecordBatch::try_new(Arc::new(schema), batch.columns().to_vec()).unwrap()
@@ -186,7 +187,7 @@ fn forgeries() -> Vec<(&'static str, Forge, Refusal)> {
                 let rows = batch.num_rows() as u64;
                 with_column(batch, "seq", Arc::new(UInt64Array::from_iter_values((0..rows).map(|row| row * 2))))
             },
-            Refusal::Malformed,
+            Refusal::Value,
         ),
         (
             "another epoch in a row",
@@ -456,6 +457,10 @@ async fn f_42_who_has_no_valid_certificate_is_told_apart_by_reason() {
 
     let expired = city.issue_until(Role::Node, "expired-one", now() - MINUTE);
     assert!(refused_at_the_door(address, &expired).await);
+    println!(
+        "{}",
+        gateway.render_metrics().lines().filter(|l| l.contains("handshakes")).collect::<Vec<_>>().join("\n")
+    );
     eventually("expired", || shaken_off(&gateway, "expired") == 1.0).await;
 
     assert!(refused_at_the_door(address, &revoked).await);
