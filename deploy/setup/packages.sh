@@ -1,9 +1,14 @@
 #!/bin/sh
 # Installs the Debian packages that Kerbside builds and runs with, when they are missing.
 # As root it installs them; as anyone else it prints the exact command and stops with code 1.
+#
+#   packages.sh          what building, running and testing need
+#   packages.sh peers    what `cargo xtask peer-outage` measures beside Kerbside. Where systemd runs, Debian also starts
+#                        a broker of its own on port 1883 of the loopback: systemctl disable --now mosquitto
 set -eu
 
-packages='
+case "${1:-}" in
+'') packages='
 clang
 libclang-dev
 pkg-config
@@ -20,7 +25,13 @@ libopencv-core-dev
 libopencv-imgproc-dev
 openssl
 python3-venv
-'
+' ;;
+peers) packages='mosquitto python3-venv' ;;
+*)
+    echo "usage: packages.sh [peers]" >&2
+    exit 2
+    ;;
+esac
 
 missing=''
 for package in $packages; do

@@ -1,17 +1,17 @@
-//! The demo: two cameras, the node and a live summary, all real programs on loopback.
+//! The demo: two cameras, the node, a gateway and a live summary, all real programs on loopback.
 //!
-//! The summary shows released rows only (counts per line and zone) beside the node's own metrics (state,
-//! frame rate, latency). Bins are shortened to ten seconds, and the rows are stamped for it.
+//! The summary shows what the city sees, rows out of the gateway's landing (counts per line and zone), beside the
+//! node's own metrics (state, frame rate, latency). Bins are shortened to ten seconds, and the rows are stamped for it.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ use crate::tally::Tally;
 
 /// The cameras' names; each shows the same clip.
 const CAMERAS: [&str; 2] = ["campus-north", "campus-south"];
+/// The node's name.
+const NODE: &str = "demo";
 /// What a camera's file looks like.
 const CAMERA_FILE: &str = include_str!("demo-camera.yaml");
 /// How long bins are.
@@ -53,17 +55,22 @@ pub(crate) fn run(once: bool) -> anyhow::Result<()> {
     println!("starting two RTSP cameras from vtest.avi");
     let (cameras, urls) = start_cameras(&folder, once)?;
     let metrics = free_address()?;
-    write_site(&folder, &urls, metrics)?;
+    println!("making certificates for trying it out, and starting a gateway with them");
+    let gateway_address = free_address()?;
+    let gateway = start_gateway(&folder, gateway_address)?;
+    write_site(&folder, &urls, metrics, gateway_address)?;
     println!("starting the node; its log is {}", folder.join("node.log").display());
     let node = start_node(&folder)?;
-    let mut demo = Demo { folder, metrics, cameras, node, tally: Arc::default(), began: Instant::now() };
+    let mut demo =
+        Demo { folder, metrics, cameras, node, gateway, tally: Tally::default(), began: Instant::now() };
     let watched = demo.watch(once, &stop);
     let stopped = demo.end();
     watched?;
     stopped?;
-    let tally = demo.read_all()?;
-    println!("\nreleased rows of the whole run:\n\n{}", tally.table());
-    ensure!(tally.rows > 0, "no row was released");
+    let tally = read_all(&demo.folder.join("landing"))?;
+    println!("\nwhat the city has of the whole run:\n\n{}", tally.table());
+    run_command(gateway_program().arg("summary").arg("--landing").arg(demo.folder.join("landing")))?;
+    ensure!(tally.rows > 0, "no row has arrived at the gateway");
     Ok(())
 }
 
@@ -72,7 +79,9 @@ struct Demo {
     metrics: SocketAddr,
     cameras: Program,
     node: Program,
-    tally: Arc<Mutex<Tally>>,
+    gateway: Program,
+    /// What the city had when it was last looked at.
+    tally: Tally,
     began: Instant,
 }
 
@@ -80,7 +89,6 @@ impl Demo {
     /// Shows what happens until it is over.
     fn watch(&mut self, once: bool, stop: &AtomicBool) -> anyhow::Result<()> {
         let terminal = std::io::stdout().is_terminal();
-        let mut follower = None;
         let mut last = [0.0; CAMERAS.len()];
         let mut last_at = Instant::now();
         let mut was_up = [false; CAMERAS.len()];
@@ -94,10 +102,13 @@ impl Demo {
                 ensure!(self.began.elapsed() < START_LIMIT, "the node does not answer on {}", self.metrics);
                 continue;
             };
-            if follower.is_none() {
-                follower = Some(self.follow()?);
+            if let Some(status) = self.gateway.ended()? {
+                bail!("the gateway ended with {status}; see {}", self.folder.join("gateway.log").display());
             }
             beat += 1;
+            if beat.is_multiple_of(4) {
+                self.tally = read_all(&self.folder.join("landing"))?;
+            }
             if beat.is_multiple_of(2) {
                 let now = CAMERAS.map(|camera| reading.analysed(camera));
                 let seconds = last_at.elapsed().as_secs_f64();
@@ -135,43 +146,17 @@ impl Demo {
             );
         }
         let memory = reading.value("kerbside_process_resident_bytes ").unwrap_or_default() / 1e6;
-        let _ = writeln!(text, "\nnode: {memory:.0} MB, http://{}/metrics\n", self.metrics);
-        text.push_str(&self.tally.lock().expect("no holder of the tally panics").table());
+        let _ = writeln!(text, "\nnode: {memory:.0} MB, http://{}/metrics", self.metrics);
+        let number = |series: &str| reading.value(series).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "uplink: {}, {:.0} rows wait, {:.1} kB sent\n\nthe city has:\n",
+            if number("kerbside_uplink_connected ") == 1.0 { "connected" } else { "not connected" },
+            number("kerbside_uplink_waiting_rows "),
+            number("kerbside_uplink_bytes_total{direction=\"sent\"} ") / 1e3
+        );
+        text.push_str(&self.tally.table());
         text
-    }
-
-    /// Adds up released rows as they come.
-    fn follow(&self) -> anyhow::Result<Program> {
-        let mut child = kerbside()
-            .arg("events")
-            .arg(self.folder.join("spool"))
-            .args(["--follow", "--format", "json"])
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("the follower has no output")?).lines();
-        let tally = Arc::clone(&self.tally);
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Err(error) = tally.lock().expect("no holder of the tally panics").add(&line) {
-                    eprintln!("a released row could not be read: {error}");
-                }
-            }
-        });
-        Ok(Program { name: "events", child })
-    }
-
-    /// All rows that are on disk once the node has stopped.
-    fn read_all(&self) -> anyhow::Result<Tally> {
-        let output =
-            kerbside().arg("events").arg(self.folder.join("spool")).args(["--format", "json"]).output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut tally = Tally::default();
-        for line in String::from_utf8(output.stdout)?.lines() {
-            tally.add(line)?;
-        }
-        Ok(tally)
     }
 
     fn end(&mut self) -> anyhow::Result<()> {
@@ -179,8 +164,25 @@ impl Demo {
         self.cameras.end()?;
         let status = node?;
         ensure!(status.success(), "the node ended with {status}; see {}", self.folder.join("node.log").display());
+        let status = self.gateway.end()?;
+        let log = self.folder.join("gateway.log");
+        ensure!(status.success(), "the gateway ended with {status}; see {}", log.display());
         Ok(())
     }
+}
+
+/// All rows that the gateway has stored. Before the first there is no landing.
+fn read_all(landing: &Path) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    if !landing.join("agg.v1").exists() {
+        return Ok(tally);
+    }
+    let output = kerbside().arg("events").arg(landing).args(["--format", "json", "--table", "agg.v1"]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in String::from_utf8(output.stdout)?.lines() {
+        tally.add(line)?;
+    }
+    Ok(tally)
 }
 
 /// A child that does not outlive the demo. It is in a process group of its own, so that a Ctrl-C on the
@@ -223,6 +225,10 @@ fn kerbside() -> Command {
     Command::new(target().join("debug/kerbside"))
 }
 
+fn gateway_program() -> Command {
+    Command::new(target().join("debug/kerbside-gateway"))
+}
+
 fn start_cameras(folder: &Path, once: bool) -> anyhow::Result<(Program, Vec<String>)> {
     let clip = target().join("clips/vtest.avi");
     let mut command = Command::new(target().join("debug/kerbside-camera"));
@@ -245,17 +251,63 @@ fn start_cameras(folder: &Path, once: bool) -> anyhow::Result<(Program, Vec<Stri
     Ok((program, urls))
 }
 
-fn write_site(folder: &Path, urls: &[String], metrics: SocketAddr) -> anyhow::Result<()> {
-    let spool = folder.join("spool");
+fn write_site(folder: &Path, urls: &[String], metrics: SocketAddr, gateway: SocketAddr) -> anyhow::Result<()> {
     let node = format!(
-        "name: demo\nmetrics: {{address: \"{metrics}\"}}\nspool: {{folder: \"{}\", max_bytes: 64MiB}}\n",
-        spool.display()
+        "name: {NODE}\nmetrics: {{address: \"{metrics}\"}}\nspool: {{folder: ../spool, max_bytes: 64MiB}}\n\
+         uplink: {{gateway: \"{gateway}\", certificate: ../certificates/{NODE}.pem, \
+         key: ../certificates/{NODE}.key, authority: ../certificates/authority.pem}}\n",
     );
     fs::write(folder.join("site/node.yaml"), node)?;
     for (camera, url) in CAMERAS.iter().zip(urls) {
         fs::write(folder.join(format!("site/cameras/{camera}.yaml")), CAMERA_FILE.replace("@SOURCE@", url))?;
     }
     Ok(())
+}
+
+/// Makes an authority with certificates for the gateway and the node, and starts the gateway.
+fn start_gateway(folder: &Path, address: SocketAddr) -> anyhow::Result<Program> {
+    let (authority, certificates) = (folder.join("authority"), folder.join("certificates"));
+    let enroll = |arguments: &[&str]| {
+        let mut command = kerbside();
+        command.arg("enroll").args(arguments);
+        // The warning that these are for trying it out only is for who makes them by hand.
+        command.stderr(Stdio::null());
+        command
+    };
+    run_command(enroll(&["authority", "--out"]).arg(&authority))?;
+    let of_gateway: &[&str] = &["gateway", "gateway", "--address", "127.0.0.1"];
+    for arguments in [of_gateway, &["node", NODE]] {
+        run_command(enroll(arguments).arg("--authority").arg(&authority).arg("--out").arg(&certificates))?;
+    }
+    let metrics = free_address()?;
+    let text = format!(
+        "listen: \"{address}\"\nmetrics: {{address: \"{metrics}\"}}\n\
+         tls: {{certificate: certificates/gateway.pem, key: certificates/gateway.key, \
+         authority: certificates/authority.pem}}\n\
+         landing: {{folder: landing}}\nstate: {{folder: state}}\n\
+         # The demonstration's rows are exact and in short bins: a city's gateway refuses them.\n\
+         accept_demo: true\n"
+    );
+    fs::write(folder.join("gateway.yaml"), text)?;
+    let log = fs::File::create(folder.join("gateway.log"))?;
+    let child = gateway_program()
+        .arg("run")
+        .arg("--config")
+        .arg(folder.join("gateway.yaml"))
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .context("kerbside-gateway")?;
+    let mut gateway = Program { name: "kerbside-gateway", child };
+    let began = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        let log = folder.join("gateway.log");
+        ensure!(gateway.ended()?.is_none(), "the gateway did not start; see {}", log.display());
+        ensure!(began.elapsed() < START_LIMIT, "the gateway does not listen on {address}; see {}", log.display());
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(gateway)
 }
 
 fn start_node(folder: &Path) -> anyhow::Result<Program> {

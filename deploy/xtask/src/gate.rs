@@ -32,15 +32,24 @@ fn kernels_with_assertions() -> std::process::Command {
     tests
 }
 
+/// The test of kills, five times as long.
+pub(crate) fn soak() -> anyhow::Result<()> {
+    run(&mut cargo(&["build", "--workspace", "--locked"]))?;
+    let mut test = cargo(&["test", "--workspace", "--locked", "--test", "kills", "--", "--nocapture"]);
+    run(test.env("KERBSIDE_KILLS", "1000"))
+}
+
 /// What this machine does: the tracker, the operators and the release of a bin by themselves, then the committed model
 /// and the real clip.
 pub(crate) fn bench() -> anyhow::Result<()> {
     run(&mut cargo(&["bench", "--locked", "--package", "kerbside-operators", "--benches"]))?;
     run(&mut cargo(&["bench", "--locked", "--package", "kerbside-privacy", "--bench", "release_bin"]))?;
-    run(&mut cargo(&["build", "--release", "--locked", "--package", "kerbside"]))?;
+    let programs = ["--package", "kerbside", "--package", "kerbside-gateway"];
+    run(cargo(&["build", "--release", "--locked"]).args(programs))?;
     let kerbside = target().join("release/kerbside");
     let mut detect = std::process::Command::new(&kerbside);
     run(detect.args(["bench", "detect"]).current_dir(root()))?;
+    run(std::process::Command::new(&kerbside).args(["bench", "uplink"]))?;
     let mut replay = std::process::Command::new(&kerbside);
     replay
         .arg("replay")

@@ -6,7 +6,9 @@
 mod demo;
 mod gate;
 mod live;
+mod peer_outage;
 mod privacy_audit;
+mod python;
 mod shell;
 mod tally;
 
@@ -24,19 +26,33 @@ struct Arguments {
 enum Task {
     /// The whole gate, in the order that fails soonest: format, lints, tests, doc tests, documentation
     Ci,
-    /// Two RTSP cameras from a real clip, the node, and a live summary of what it releases
+    /// Two RTSP cameras from a real clip, the node, a gateway, and a live summary of what the city has
     Demo {
         /// End by itself after the clip and print the table
         #[arg(long)]
         once: bool,
     },
-    /// Times the detector and a whole replay, and prints both
+    /// Times the detector, the way of rows to the city and a whole replay, and prints them
     Bench,
+    /// Kills nodes and a gateway a thousand times and counts the rows
+    Soak,
     /// Attacks the released tables, those of a broken release too, and prints one table
     PrivacyAudit {
         /// A fifth of the data: a look, no evidence
         #[arg(long)]
         quick: bool,
+    },
+    /// Rows that are lost while a broker, or with --kerbside a gateway, is away: the table of pipeline/uplink/README.md
+    PeerOutage {
+        /// How long the broker is away, in minutes; several run side by side
+        #[arg(long, num_args = 1.., default_values_t = [0.0, 1.0, 10.0])]
+        minutes: Vec<f64>,
+        /// Divides every pause, the clients' own too; 1 is real time
+        #[arg(long, default_value_t = 1.0)]
+        speed: f64,
+        /// Instead, run a real node against a real gateway through the same outages, in real time
+        #[arg(long, conflicts_with = "speed")]
+        kerbside: bool,
     },
 }
 
@@ -45,6 +61,9 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => gate::ci(),
         Task::Demo { once } => demo::run(once),
         Task::Bench => gate::bench(),
+        Task::Soak => gate::soak(),
         Task::PrivacyAudit { quick } => privacy_audit::run_audit(quick),
+        Task::PeerOutage { minutes, kerbside: true, .. } => peer_outage::run_kerbside(&minutes),
+        Task::PeerOutage { minutes, speed, kerbside: false } => peer_outage::run_outages(&minutes, speed),
     }
 }

@@ -5,12 +5,13 @@
 //! `privacy-audit export` puts them through the real release stage, and the Python part attacks what came out.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context as _;
 use serde_json::json;
 
+use crate::python::{environment, script};
 use crate::shell::{cargo, root, run, target, works};
 
 /// Attacks that are tests of the whole node, of the sampler or of the ledger, by number: `a_3_...` and so on.
@@ -25,15 +26,15 @@ pub(crate) fn run_audit(quick: bool) -> anyhow::Result<()> {
     }
     fs::create_dir_all(&data).with_context(|| format!("{} cannot be made", data.display()))?;
 
-    let python = environment(&folder)?;
+    let python = environment("privacy-audit", &scripts().join("requirements.txt"))?;
     // Of the whole workspace, as the gate builds it: the tests start the real programs.
     run(&mut cargo(&["build", "--workspace", "--locked"]))?;
     let audit = target().join("debug/privacy-audit");
     let [tables, rust, tests] = ["python.jsonl", "rust.jsonl", "tests.jsonl"].map(|name| folder.join(name));
 
-    run(sized(attacks(&python).arg("make").arg(&data), quick))?;
+    run(sized(script(&python, &scripts()).arg("make").arg(&data), quick))?;
     run(Command::new(&audit).arg("export").arg(&data))?;
-    run(sized(attacks(&python).arg("attack").arg(&data).arg("--out").arg(&tables), quick))?;
+    run(sized(script(&python, &scripts()).arg("attack").arg(&data).arg("--out").arg(&tables), quick))?;
     // It also ends with 1 where a row is not as it must be; the table says so below.
     if let Err(error) = run(sized(Command::new(&audit).arg("attack").arg("--out").arg(&rust), quick)) {
         eprintln!("{error}");
@@ -54,34 +55,6 @@ fn sized(command: &mut Command, quick: bool) -> &mut Command {
 
 fn scripts() -> PathBuf {
     root().join("tests/privacy/audit")
-}
-
-/// The Python part with its own interpreter, leaving no compiled files beside the sources.
-fn attacks(python: &Path) -> Command {
-    let mut command = Command::new(python);
-    command.arg(scripts()).env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
-
-/// The interpreter of an environment with exactly the fixed versions, made anew when they change.
-fn environment(folder: &Path) -> anyhow::Result<PathBuf> {
-    let wanted = scripts().join("requirements.txt");
-    let wanted = fs::read_to_string(&wanted).with_context(|| format!("{} cannot be read", wanted.display()))?;
-    let (home, stamp) = (folder.join("venv"), folder.join("installed.txt"));
-    let python = home.join("bin/python");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted)
-        && works(Command::new(&python).arg("-V"))
-    {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
-    let requirements = scripts().join("requirements.txt");
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-        .arg(requirements))?;
-    // Last, so that an installation that was broken off begins anew.
-    fs::write(&stamp, wanted).with_context(|| format!("{} cannot be written", stamp.display()))?;
-    Ok(python)
 }
 
 /// Runs the tests of one attack and gives its row. None at all is a failure.

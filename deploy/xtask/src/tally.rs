@@ -55,7 +55,7 @@ impl Tally {
     pub(crate) fn table(&self) -> String {
         let mut text = String::new();
         if self.rows == 0 {
-            return "no row has been released yet: the first bin is still open\n".to_owned();
+            return "no row has arrived yet: the first bin is still open\n".to_owned();
         }
         let _ =
             writeln!(text, "{:<14} {:<12} {:<10} {:>9} {:>9}", "camera", "line", "class", "forward", "backward");
@@ -83,7 +83,7 @@ impl Tally {
             let mean = if covered > 0.0 { sum as f64 / 1000.0 / covered } else { 0.0 };
             let _ = writeln!(text, "{camera:<14} {zone:<12} {class:<10} {seconds:>12} {mean:>14.2}");
         }
-        let _ = writeln!(text, "\n{} released rows, the last bin ends at {}", self.rows, self.until);
+        let _ = writeln!(text, "\n{} rows, the last bin ends at {}", self.rows, self.until);
         text
     }
 }
@@ -109,6 +109,6 @@ mod tests {
         let table = tally.table();
         let row = table.lines().nth(1).unwrap();
         assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["north", "path", "person", "5", "1"]);
-        assert!(table.contains("3 released rows"), "{table}");
+        assert!(table.contains("3 rows"), "{table}");
     }
 }

@@ -16,3 +16,18 @@ pub trait Classified: std::error::Error {
     /// Which of the three answers fits.
     fn kind(&self) -> ErrorKind;
 }
+
+/// An error and what caused it, on one line. A cause whose words stand there already is not told again.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -93,8 +93,7 @@ impl AggRows {
         self.noise_b.push(noise_b_in_unit(cell.measure, noise_b, closed.length(), share));
         self.coverage.push(closed.coverage());
         self.frames.push(closed.bin.frames);
-        // Times and means count no objects, so the hint does not apply to them.
-        self.suppressed.push(unit == Unit::Count && i64::from(value) < i64::from(closed.display_k));
+        self.suppressed.push(is_suppressed(unit == Unit::Count, value, closed.display_k.into()));
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -124,6 +123,11 @@ impl AggRows {
         ]);
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
+}
+
+/// Whether a display should hide a number. Times and means count no objects, so the hint does not apply to them.
+pub(crate) fn is_suppressed(counts_objects: bool, value: i32, display_k: i64) -> bool {
+    counts_objects && i64::from(value) < display_k
 }
 
 /// Rounds a sum to the released number, to the nearest.

@@ -15,6 +15,7 @@
 //!   ledger is debited before noise is drawn, and noise is drawn once for each cell and bin.
 //!
 //! The way of a number: `passages` bounds what a track adds, `bins` sums, `ledger` grants, `noise` adds, `agg` rounds.
+//! Released numbers may be summed up to hours later ([`coarsen()`]).
 //!
 //! Units: sums are kept in nanoseconds and whole objects, and rounded once, when a bin is closed.
 //! Threads: none. Clocks: none; time comes in as a parameter.
@@ -28,6 +29,7 @@ mod agg;
 mod alert;
 mod bins;
 mod camera;
+mod coarsen;
 mod columns;
 mod contract;
 mod error;
@@ -48,6 +50,7 @@ mod treatment;
 mod vocabulary;
 mod words;
 
+pub use coarsen::coarsen;
 pub use contract::check_contract;
 pub use error::ReleaseError;
 pub use health::HealthSample;

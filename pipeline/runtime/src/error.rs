@@ -7,6 +7,7 @@ use kerbside_ingest::IngestError;
 use kerbside_models::ModelError;
 use kerbside_release::{LedgerError, NoiseError, ReleaseError};
 use kerbside_uplink::SpoolError;
+use kerbside_uplink::client::UplinkError;
 use thiserror::Error;
 
 /// Why the node could not start or had to end.
@@ -42,6 +43,9 @@ pub enum RuntimeError {
     /// The spool cannot be used.
     #[error("the spool cannot be used")]
     Spool(#[from] SpoolError),
+    /// The uplink could not be begun.
+    #[error("the uplink to the gateway could not be started")]
+    Uplink(#[from] UplinkError),
     /// The metrics address cannot be used.
     #[error("the metrics address {address} cannot be used")]
     Status {
@@ -122,6 +126,7 @@ impl Classified for RuntimeError {
             Self::Inference { source, .. } => source.kind(),
             Self::Release(source) => source.kind(),
             Self::Spool(source) => source.kind(),
+            Self::Uplink(source) => source.kind(),
             Self::Ledger(source) => source.kind(),
             Self::Noise(source) => source.kind(),
             Self::Status { .. } | Self::Clip { .. } => ErrorKind::Config,
@@ -143,15 +148,4 @@ pub(crate) fn spawn<T: Send + 'static>(
         .name(name.clone())
         .spawn(body)
         .map_err(|source| RuntimeError::Thread { name, source })
-}
-
-/// An error and what caused it, on one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -35,10 +35,12 @@ mod source;
 mod status;
 mod tracks;
 mod turns;
+mod uplink;
 mod watchers;
 
 pub use error::RuntimeError;
 pub use kerbside_ingest::{ClipInfo, probe as clip_info};
-pub use node::{Node, NodeOptions};
+pub use node::{Node, NodeOptions, plan};
 pub use replay::{Progress, Replay, ReplayOptions, ReplayOutcome};
 pub use tracks::TrackRow;
+pub use uplink::UplinkThread;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kerbside_channel::{Sender, WhenFull, edge};
 use kerbside_config::{CameraSettings, Settings};
+use kerbside_core::error::with_causes;
 use kerbside_core::privacy::{Bins, Privacy, Profile, worstcase};
 use kerbside_ingest::{CameraHandle, CameraStatus};
 use kerbside_models::{EngineChoice, Model, ModelFolder};
@@ -19,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::analysis::{Analysis, AnalysisSettings};
 use crate::clock;
-use crate::error::{RuntimeError, spawn, with_causes};
+use crate::error::{RuntimeError, spawn};
 use crate::guarantee;
 use crate::health::CameraHealth;
 use crate::lane::{Lane, MAX_FRAME_AGE, Report};
@@ -28,6 +29,7 @@ use crate::pool::{Ask, Pool, PoolSettings};
 use crate::releasing::{Pulse, Releasing};
 use crate::status::{Facts, StatusServer};
 use crate::turns::Entrance;
+use crate::uplink::{UplinkThread, Watch};
 use crate::watchers::{Watcher, Watchers};
 
 /// How long a node may take to end.
@@ -58,6 +60,7 @@ pub struct Node {
     pool: Pool,
     releasing: JoinHandle<Result<(), RuntimeError>>,
     status: StatusServer,
+    uplink: Option<UplinkThread>,
     pulse: Arc<Pulse>,
 }
 
@@ -74,6 +77,7 @@ impl Node {
             max_bytes: node.spool.max_bytes,
             sync_interval: node.spool.sync_interval,
             keep: node.spool.keep,
+            node: Some(node.name.clone()),
         };
         let guarantee =
             guarantee::of_node(&node.ledger_folder, &node.spool.folder, clock::now(), options.demo_bin.is_some())?;
@@ -117,6 +121,14 @@ impl Node {
             guarantee,
         )?;
 
+        let (uplink, uplink_watch) = match node.uplink {
+            Some(settings) => {
+                let feed = spool.feed();
+                let (uplink, status) = UplinkThread::start(settings, node.spool.folder.clone(), feed.clone())?;
+                (Some(uplink), Some(Watch::new(status, feed, &telemetry)))
+            }
+            None => (None, None),
+        };
         let metrics = NodeMetrics::new(&telemetry);
         // There is no such view (rule PC-17 of the privacy contract).
         metrics.debug_view_active.set(0.0);
@@ -130,6 +142,7 @@ impl Node {
             watchers,
             learned_folder: node.learned_folder.clone(),
             spool,
+            uplink: uplink_watch,
             spool_folder: node.spool.folder.clone(),
             reports,
             cameras: statuses
@@ -159,7 +172,8 @@ impl Node {
         let asking: Vec<(&str, usize)> = cameras.iter().map(|camera| (camera.name.as_str(), IN_FLIGHT)).collect();
         let (pool, asks) = Pool::start(&loaded, of_pool, &asking, &telemetry)?;
 
-        let mut running = Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status, pulse };
+        let mut running =
+            Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status, uplink, pulse };
         for (index, ((camera, asks), (name, status))) in cameras.into_iter().zip(asks).zip(statuses).enumerate() {
             let (handle, lane) = start_camera(
                 index,
@@ -218,7 +232,7 @@ impl Node {
     pub fn stop(self) -> Result<(), RuntimeError> {
         let deadline = Instant::now() + STOP_LIMIT;
         let stages_deadline = Instant::now() + STOP_LIMIT / 2;
-        let Self { cameras, lanes, pool, releasing, status, pulse } = self;
+        let Self { cameras, lanes, pool, releasing, status, uplink, pulse } = self;
         let mut first = Ok(());
         pulse.stop();
         for camera in cameras.iter().filter_map(|(_, camera)| camera.as_ref()) {
@@ -249,6 +263,10 @@ impl Node {
             pulse.finish_now();
         }
         first = first.and(join("release", releasing, deadline).and_then(|released| released));
+        if let Some(uplink) = uplink {
+            // Every row is in the spool by now.
+            first = first.and(join("uplink", uplink.stop(deadline), deadline));
+        }
         first.and(join("status", status.stop(), deadline))
     }
 }
@@ -307,8 +325,8 @@ pub(crate) fn analysis(camera: CameraSettings) -> Analysis {
     })
 }
 
-/// What the release stage must know of a camera.
-pub(crate) fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Duration>) -> CameraPlan {
+/// What the release stage must know of a camera. `demo_bin` is the length of every bin of a demonstration.
+pub fn plan(camera: &CameraSettings, model: &str, demo_bin: Option<Duration>) -> CameraPlan {
     let privacy = camera.privacy;
     let configured = || camera.operators.iter().map(|named| &named.configured);
     CameraPlan {

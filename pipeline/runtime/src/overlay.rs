@@ -4,12 +4,13 @@
 
 use std::path::Path;
 
+use kerbside_core::error::with_causes;
 use kerbside_core::geometry::Geometry;
 use kerbside_ingest::{ClipWriter, IngestError, Picture};
 use kerbside_vision::overlay::{Analysed, Overlay};
 use tracing::warn;
 
-use crate::error::{RuntimeError, with_causes};
+use crate::error::RuntimeError;
 use crate::lane::Inspected;
 
 /// A clip that is being drawn.

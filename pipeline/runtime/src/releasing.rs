@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kerbside_channel::{Empty, Receiver};
+use kerbside_core::error::with_causes;
 use kerbside_core::time::WallTime;
 use kerbside_release::{FrameReport, HealthSample, Release, ReleasedBatch, Table};
 use kerbside_telemetry::{Counter, Metric, NodeMetrics, PrivacyMetrics, Telemetry};
@@ -16,11 +17,12 @@ use tracing::{error, info, warn};
 
 use crate::analysis::LONGEST_STEP;
 use crate::clock::{self, Steadiness};
-use crate::error::{RuntimeError, with_causes};
+use crate::error::RuntimeError;
 use crate::health::{CameraHealth, Host};
 use crate::lane::Report;
 use crate::learned::{self, Memory, REMEMBER_EVERY};
 use crate::process;
+use crate::uplink::Watch;
 use crate::watchers::Watchers;
 
 /// How often bins, syncs and the host are looked at when no report comes.
@@ -80,6 +82,8 @@ pub(crate) struct Releasing {
     pub(crate) watchers: Watchers,
     pub(crate) learned_folder: PathBuf,
     pub(crate) spool: Spool,
+    /// Where there is a gateway.
+    pub(crate) uplink: Option<Watch>,
     pub(crate) spool_folder: PathBuf,
     pub(crate) reports: Receiver<Report>,
     pub(crate) cameras: Vec<(String, CameraHealth)>,
@@ -230,6 +234,9 @@ impl Releasing {
             self.metrics.incidents_limited.set(1.0);
         }
         self.say_what_was_refused(state, now);
+        if let Some(uplink) = &self.uplink {
+            uplink.look(now);
+        }
         if let Some(usage) = process::usage() {
             self.metrics.resident_bytes.set(usage.resident_bytes as f64);
             self.metrics.cpu_seconds.follow(usage.cpu_secs);
@@ -334,6 +341,7 @@ impl Releasing {
         self.metrics.spool_unsynced_rows.set(status.unsynced_rows as f64);
         self.metrics.spool_dropped_rows.add(status.dropped_rows.saturating_sub(state.dropped_rows));
         state.dropped_rows = status.dropped_rows;
+        self.metrics.spool_coarsened_rows.follow(status.coarsened_rows as f64);
         // A retry comes only now and then: until one has stored everything, the trouble lasts.
         state.in_trouble = trouble.is_some() || (state.in_trouble && status.unsynced_rows > 0);
         self.pulse.spool_ok.store(!state.in_trouble, Ordering::Release);

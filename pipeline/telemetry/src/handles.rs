@@ -277,6 +277,8 @@ pub struct NodeMetrics {
     pub spool_unsynced_rows: Gauge,
     /// [`Metric::SpoolDroppedRows`].
     pub spool_dropped_rows: Counter,
+    /// [`Metric::SpoolCoarsenedRows`].
+    pub spool_coarsened_rows: Counter,
     /// [`Metric::SpoolErrors`].
     pub spool_errors: Counter,
     /// [`Metric::ProcessResidentBytes`].
@@ -298,9 +300,56 @@ impl NodeMetrics {
             spool_bytes: telemetry.gauge(Metric::SpoolBytes, &[]),
             spool_unsynced_rows: telemetry.gauge(Metric::SpoolUnsyncedRows, &[]),
             spool_dropped_rows: telemetry.counter(Metric::SpoolDroppedRows, &[]),
+            spool_coarsened_rows: telemetry.counter(Metric::SpoolCoarsenedRows, &[]),
             spool_errors: telemetry.counter(Metric::SpoolErrors, &[]),
             resident_bytes: telemetry.gauge(Metric::ProcessResidentBytes, &[]),
             cpu_seconds: telemetry.counter(Metric::ProcessCpuSeconds, &[]),
+        }
+    }
+}
+
+/// What is measured about the way to the gateway.
+#[derive(Clone, Debug)]
+pub struct UplinkMetrics {
+    /// [`Metric::UplinkConnected`].
+    pub connected: Gauge,
+    /// [`Metric::UplinkConnections`].
+    pub connections: Counter,
+    /// [`Metric::UplinkFailures`].
+    pub failures: Counter,
+    /// [`Metric::UplinkLostRows`].
+    pub lost_rows: Counter,
+    /// [`Metric::UplinkWrongAnswers`].
+    pub wrong_answers: Counter,
+    /// [`Metric::UplinkBytes`] that were sent.
+    pub sent_bytes: Counter,
+    /// [`Metric::UplinkBytes`] that were received.
+    pub received_bytes: Counter,
+    /// [`Metric::UplinkWaitingRows`].
+    pub waiting_rows: Gauge,
+    /// [`Metric::UplinkWaitingBytes`].
+    pub waiting_bytes: Gauge,
+    /// [`Metric::UplinkLagSeconds`].
+    pub lag_seconds: Gauge,
+    /// [`Metric::UplinkCertificateExpires`].
+    pub certificate_expires: Gauge,
+}
+
+impl UplinkMetrics {
+    /// The uplink's handles.
+    pub fn new(telemetry: &Telemetry) -> Self {
+        Self {
+            connected: telemetry.gauge(Metric::UplinkConnected, &[]),
+            connections: telemetry.counter(Metric::UplinkConnections, &[]),
+            failures: telemetry.counter(Metric::UplinkFailures, &[]),
+            lost_rows: telemetry.counter(Metric::UplinkLostRows, &[]),
+            wrong_answers: telemetry.counter(Metric::UplinkWrongAnswers, &[]),
+            sent_bytes: telemetry.counter(Metric::UplinkBytes, &["sent"]),
+            received_bytes: telemetry.counter(Metric::UplinkBytes, &["received"]),
+            waiting_rows: telemetry.gauge(Metric::UplinkWaitingRows, &[]),
+            waiting_bytes: telemetry.gauge(Metric::UplinkWaitingBytes, &[]),
+            lag_seconds: telemetry.gauge(Metric::UplinkLagSeconds, &[]),
+            certificate_expires: telemetry.gauge(Metric::UplinkCertificateExpires, &[]),
         }
     }
 }

@@ -17,6 +17,7 @@ use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opt
 pub use gateway::GatewayMetrics;
 pub use handles::{
     CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, PrivacyMetrics, Stage,
+    UplinkMetrics,
 };
 pub use metric::{Kind, Metric};
 

@@ -125,6 +125,32 @@ metrics! {
     SpoolDroppedRows = "kerbside_spool_dropped_rows_total", Kind::Counter, [];
     /// Writes and syncs of the spool that the disk refused.
     SpoolErrors = "kerbside_spool_errors_total", Kind::Counter, [];
+    /// Rows that were summed up to rows of an hour because the spool was full.
+    SpoolCoarsenedRows = "kerbside_spool_coarsened_rows_total", Kind::Counter, [];
+    /// 1 while the gateway answers, 0 while it does not; absent where none is configured.
+    UplinkConnected = "kerbside_uplink_connected", Kind::Gauge, [];
+    /// Connections on which the gateway has answered.
+    UplinkConnections = "kerbside_uplink_connections_total", Kind::Counter, [];
+    /// Connections to the gateway that could not be made, were lost, or were refused.
+    UplinkFailures = "kerbside_uplink_failures_total", Kind::Counter, [];
+    /// Rows that the gateway has stored.
+    UplinkStoredRows = "kerbside_uplink_stored_rows_total", Kind::Counter, ["table"];
+    /// Rows that the gateway refused, each time that it did.
+    UplinkRefusedRows = "kerbside_uplink_refused_rows_total", Kind::Counter, ["reason"];
+    /// Rows of which the gateway was told that they will never come, because they were dropped or damaged.
+    UplinkLostRows = "kerbside_uplink_lost_rows_total", Kind::Counter, [];
+    /// Answers of the gateway that fit nothing that was sent; they change nothing.
+    UplinkWrongAnswers = "kerbside_uplink_wrong_answers_total", Kind::Counter, [];
+    /// Bytes on the way to and from the gateway, encryption and protocol included.
+    UplinkBytes = "kerbside_uplink_bytes_total", Kind::Counter, ["direction"];
+    /// Rows in the spool that the gateway has not stored yet.
+    UplinkWaitingRows = "kerbside_uplink_waiting_rows", Kind::Gauge, [];
+    /// Bytes in the spool that the gateway has not stored yet.
+    UplinkWaitingBytes = "kerbside_uplink_waiting_bytes", Kind::Gauge, [];
+    /// Age of the oldest rows that the gateway has not stored yet; 0 where there are none.
+    UplinkLagSeconds = "kerbside_uplink_lag_seconds", Kind::Gauge, [];
+    /// When the node's certificate expires, in seconds since 1970.
+    UplinkCertificateExpires = "kerbside_uplink_certificate_expiry_timestamp_seconds", Kind::Gauge, [];
     /// Resident memory of the process.
     ProcessResidentBytes = "kerbside_process_resident_bytes", Kind::Gauge, [];
     /// Processor time that the process has used.

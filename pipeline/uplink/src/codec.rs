@@ -1,14 +1,20 @@
 //! Record batches to the payloads of frames and back.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array as _, RecordBatch};
 use arrow_buffer::Buffer;
-use arrow_ipc::MetadataVersion;
-use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{StreamDecoder, read_dictionary};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message};
+use arrow_ipc::{MetadataVersion, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
+use bytes::Bytes;
 use kerbside_release::Table;
+
+use crate::wire::take_apart;
 
 /// Buffers in a payload begin on multiples of this: enough for every type that may leave, and far
 /// less padding than Arrow's usual 64 in batches of some dozen rows.
@@ -108,6 +114,26 @@ impl Decoder {
     }
 }
 
+/// The one node whose rows an opening can name; `None` where it is not one.
+pub(crate) fn node_of(opening: &Bytes) -> Option<String> {
+    let messages = take_apart(opening.clone())?;
+    let schema = root_as_message(&messages.first()?.header).ok()?;
+    let (version, schema) = (schema.version(), schema.header_as_schema()?);
+    let fields = schema.fields()?;
+    let node = fields.iter().find(|field| field.name() == Some("node"))?.dictionary()?.id();
+    let schema = try_fb_to_schema(schema).ok()?;
+    for message in &messages {
+        let words = root_as_message(&message.header).ok()?.header_as_dictionary_batch();
+        let Some(words) = words.filter(|words| words.id() == node) else { continue };
+        let mut found = HashMap::new();
+        let body = Buffer::from_vec(message.body.to_vec());
+        read_dictionary(&body, words, &schema, &mut found, &version).ok()?;
+        let words = found.get(&node)?.as_string_opt::<i32>()?;
+        return (words.len() == 1).then(|| words.value(0).to_owned());
+    }
+    None
+}
+
 fn started(opening: &Buffer) -> Result<StreamDecoder, Undecodable> {
     let mut decoder = StreamDecoder::new();
     let mut rest = opening.clone();
@@ -128,4 +154,21 @@ pub(crate) fn table_of(schema: &SchemaRef) -> Option<Table> {
                 && found.is_nullable() == column.is_nullable()
         });
     same.then_some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::any_agg;
+
+    #[test]
+    fn an_opening_tells_whose_rows_follow() {
+        let batch = any_agg();
+        let mut encoder = Encoder::new(batch.get()).unwrap();
+        let payload = encoder.encode(batch.get()).unwrap().unwrap();
+        let opening = Bytes::from(encoder.opening().to_vec());
+        assert_eq!(node_of(&opening).as_deref(), Some("cabinet"));
+        assert_eq!(node_of(&Bytes::from(payload)), None);
+        assert_eq!(node_of(&opening.slice(..opening.len() - 8)), None);
+    }
 }

@@ -3,7 +3,6 @@
 //! It begins at random, so that a spool that was lost is not mistaken for its successor, and grows by
 //! one from then on, so that segments sort by age.
 
-use std::fs;
 use std::path::Path;
 
 use crate::disk;
@@ -14,7 +13,7 @@ const WORD: &str = "kerbside-epoch-1";
 
 /// The epoch in the folder's file; `None` when there is none, or it is not as we wrote it.
 pub(crate) fn load(folder: &Path) -> Option<u32> {
-    let text = fs::read(folder.join(FILE)).ok()?;
+    let text = disk::read(&folder.join(FILE)).ok()?;
     let text = str::from_utf8(&text).ok()?;
     let epoch = text.strip_prefix(WORD)?.trim().split(' ').next()?.parse().ok()?;
     (render(epoch) == text).then_some(epoch)
@@ -43,6 +42,8 @@ fn render(epoch: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_schema::ArrowError;
 use kerbside_core::error::{Classified, ErrorKind};
-use kerbside_release::Table;
+use kerbside_release::{ReleaseError, Table};
 use thiserror::Error;
 
 /// Why rows could not be stored.
@@ -75,6 +75,9 @@ pub enum SpoolError {
         /// Why.
         source: ArrowError,
     },
+    /// Old rows could not be summed up.
+    #[error("old rows of agg.v1 could not be summed up to hours")]
+    Coarsen(#[source] Box<ReleaseError>),
 }
 
 impl SpoolError {
@@ -89,7 +92,9 @@ impl Classified for SpoolError {
         match self {
             Self::InUse { .. } | Self::Folder { .. } => ErrorKind::Config,
             Self::Io { .. } | Self::Random(_) => ErrorKind::Transient,
-            Self::Position { .. } | Self::TooLarge { .. } | Self::Encode { .. } => ErrorKind::Fatal,
+            Self::Position { .. } | Self::TooLarge { .. } | Self::Encode { .. } | Self::Coarsen(_) => {
+                ErrorKind::Fatal
+            }
         }
     }
 }

@@ -4,11 +4,11 @@
 //! segment is the newest of its table; it is looked at again at the next call.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use kerbside_release::Table;
 
+use crate::disk::{self, File, ReadAt as _};
 use crate::error::ReadError;
 use crate::format::SEGMENT_HEADER;
 use crate::read::{Expected, Item, Reader, SegmentReader, Source, recognise, segments_in};
@@ -38,9 +38,9 @@ impl Follower {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let path = path.as_ref();
         let mut tails = Vec::new();
-        if fs::metadata(path).map_err(ReadError::io(path))?.is_dir() {
+        if disk::is_folder(path).map_err(ReadError::io(path))? {
             let folders: Vec<PathBuf> = Table::ALL.map(|table| folder_of(path, table)).into();
-            if folders.iter().any(|folder| folder.is_dir()) {
+            if folders.iter().any(|folder| disk::is_folder(folder).unwrap_or(false)) {
                 tails.extend(folders.into_iter().map(|folder| Tail::new(Place::Folder(folder))));
             } else if !segments_in(path)?.is_empty() {
                 tails.push(Tail::new(Place::Folder(path.to_owned())));
@@ -83,7 +83,7 @@ impl Tail {
                 }
             }
             let Some(next) = successors.pop_front() else { return Ok(()) };
-            if successors.is_empty() && fs::metadata(&next).is_ok_and(|file| file.len() < SEGMENT_HEADER as u64) {
+            if successors.is_empty() && is_begun(&next) {
                 // Just made: its header is on the way.
                 return Ok(());
             }
@@ -114,4 +114,9 @@ impl Tail {
         }
         Ok(segments.into())
     }
+}
+
+/// Whether a segment's header is not whole yet.
+fn is_begun(path: &Path) -> bool {
+    File::open(path).and_then(|file| file.len()).is_ok_and(|len| len < SEGMENT_HEADER as u64)
 }

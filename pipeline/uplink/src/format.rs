@@ -10,7 +10,8 @@
 //! schema    payload: the encapsulated Arrow messages of the schema and all dictionaries; written twice, so
 //!           that no single damaged place costs more than one frame of rows
 //! batch     payload: one encapsulated Arrow record batch, readable with the schema frame alone
-//! footer    payload: last_seq u64 · rows u64 · frames u32 · 0 u32; the segment is sealed
+//! coarse    payload: last_seq u64 · one such record batch, whose rows stand for all from first_seq to last_seq
+//! footer    payload: next_seq u64 · rows u64 · frames u32 · 0 u32; the segment is sealed
 //! ```
 //!
 //! All numbers are little-endian. The checksum is CRC-32C (Castagnoli).
@@ -36,6 +37,10 @@ pub(crate) const EXTENSION: &str = "seg";
 
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"KFRM");
 const FOOTER: usize = 24;
+/// Bytes of the last number before the rows of a coarse frame.
+const COARSE_LAST: usize = 8;
+/// Bytes of a footer's frame.
+pub(crate) const FOOTER_FRAME: u64 = frame_size(FOOTER as u64);
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +113,19 @@ pub(crate) enum FrameKind {
     Batch,
     /// The seal.
     Footer,
+    /// One record batch whose rows stand for more rows than they are.
+    Coarse,
+}
+
+impl FrameKind {
+    const fn number(self) -> u8 {
+        match self {
+            Self::Schema => 1,
+            Self::Batch => 2,
+            Self::Footer => 3,
+            Self::Coarse => 4,
+        }
+    }
 }
 
 /// A frame's header.
@@ -140,16 +158,33 @@ impl FrameHeader {
             1 => FrameKind::Schema,
             2 => FrameKind::Batch,
             3 => FrameKind::Footer,
+            4 => FrameKind::Coarse,
             _ => return None,
         };
         let whole = magic == FRAME_MAGIC && stored == crc && [flags, pad_a, pad_b] == [0; 3];
         (whole && len as usize <= MAX_PAYLOAD).then_some(Self { kind, first_seq, rows, len, payload_crc })
     }
 
-    /// The number after that of its last row.
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.first_seq.saturating_add(u64::from(self.rows))
+    /// The last number that a frame of rows stands for, and where in the payload its record batch begins. `None` where
+    /// the frame is none of rows, or its numbers make no sense.
+    pub(crate) fn stands_for(&self, payload: &[u8]) -> Option<(u64, usize)> {
+        let own_last = self.first_seq.checked_add(u64::from(self.rows.checked_sub(1)?))?;
+        let (last, begin) = match self.kind {
+            FrameKind::Batch => (own_last, 0),
+            FrameKind::Coarse => (u64::from_le_bytes(*payload.first_chunk::<COARSE_LAST>()?), COARSE_LAST),
+            FrameKind::Schema | FrameKind::Footer => return None,
+        };
+        // There is always a number after it.
+        (last >= own_last && last < u64::MAX).then_some((last, begin))
     }
+}
+
+/// The payload of a coarse frame: rows that stand for all numbers up to `last_seq`.
+pub(crate) fn coarse_payload(last_seq: u64, batch: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(COARSE_LAST + batch.len());
+    payload.extend_from_slice(&last_seq.to_le_bytes());
+    payload.extend_from_slice(batch);
+    payload
 }
 
 /// A whole frame in bytes. The payload is at most [`MAX_PAYLOAD`] long.
@@ -161,12 +196,7 @@ pub(crate) fn encode_frame(kind: FrameKind, first_seq: u64, rows: u32, payload: 
     bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&first_seq.to_le_bytes());
     bytes.extend_from_slice(&rows.to_le_bytes());
-    let kind = match kind {
-        FrameKind::Schema => 1,
-        FrameKind::Batch => 2,
-        FrameKind::Footer => 3,
-    };
-    bytes.extend_from_slice(&[kind, 0, 0, 0]);
+    bytes.extend_from_slice(&[kind.number(), 0, 0, 0]);
     bytes.extend_from_slice(&crc32c::crc32c(payload).to_le_bytes());
     let crc = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
@@ -194,6 +224,14 @@ impl Footer {
         put.all(&self.frames.to_le_bytes());
         encode_frame(FrameKind::Footer, self.next_seq, 0, &payload)
     }
+
+    /// From the payload of a footer's frame, whose checksum was found right.
+    pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
+        let payload: &[u8; FOOTER] = payload.try_into().ok()?;
+        let mut take = Take(payload);
+        let (next_seq, rows, frames, rest) = (take.u64(), take.u64(), take.u32(), take.u32());
+        (rest == 0).then_some(Self { next_seq, rows, frames })
+    }
 }
 
 /// A segment's file name. Names sort by age, since epochs only grow.
@@ -209,7 +247,7 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(u32, u64)> {
     Some((epoch.parse().ok()?, seq.parse().ok()?))
 }
 
-fn frame_size(payload: u64) -> u64 {
+const fn frame_size(payload: u64) -> u64 {
     (FRAME_HEADER as u64 + payload).next_multiple_of(ALIGN)
 }
 
@@ -260,7 +298,7 @@ mod tests {
         let header: [u8; FRAME_HEADER] = frame[..FRAME_HEADER].try_into().unwrap();
         let decoded = FrameHeader::decode(&header).unwrap();
         assert_eq!((decoded.kind, decoded.first_seq, decoded.rows, decoded.len), (FrameKind::Batch, 5, 3, 4));
-        assert_eq!((frame.len(), decoded.frame_size(), decoded.next_seq()), (64, 64, 8));
+        assert_eq!((frame.len(), decoded.frame_size(), decoded.stands_for(b"rows")), (64, 64, Some((7, 0))));
         for bit in 0..8 * SEGMENT_HEADER {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);

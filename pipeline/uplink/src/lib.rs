@@ -7,7 +7,7 @@
 //! - [`rows`] shows the rows of a batch as plain values.
 //! - [`write_tables`] writes the released tables of a replay as Arrow IPC files.
 //! - [`wire`] is what a node and a gateway say to each other, [`tls`] how they know each other, and [`enroll`] a
-//!   small authority for trying that out.
+//!   small authority for trying that out. [`export`] copies a spool for somebody who carries it there.
 //!
 //! Invariants
 //! - A row that was synced is read back after a crash. What is torn is reported, never read as data.
@@ -22,18 +22,28 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
+mod coarse;
 mod codec;
 mod disk;
 pub mod enroll;
 mod epoch;
 mod error;
+mod feed;
+pub mod export;
 mod follow;
 mod format;
+mod parcel;
+mod parquet_file;
 pub mod ranges;
 mod read;
+mod recover;
+mod removal;
+mod room;
 mod rows;
 mod scan;
 mod segment;
+mod shared;
 mod spool;
 mod stream;
 mod table_file;
@@ -43,8 +53,10 @@ pub mod tls;
 pub mod wire;
 
 pub use error::{Damage, Gap, ReadError, SpoolError};
+pub use feed::{Cursor, Feed, Place, StreamEnd, Waiting};
 pub use follow::Follower;
 pub use kerbside_release::ReleasedBatch;
+pub use parcel::{Opening, Parcel, SegmentContent, read_segment};
 pub use read::{Item, Reader};
 pub use rows::{Value, column_names, rows};
 pub use spool::{Recovery, Spool, SpoolSettings, SpoolStatus};

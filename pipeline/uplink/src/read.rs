@@ -1,19 +1,19 @@
-//! Reading released rows back: a spool, one table's folder, one segment, or the tables of a replay.
+//! Reading released rows back: a spool, one table's folder, one segment, the tables of a replay, or a gateway's landing.
 //!
 //! Rows come in the order of their numbers, table by table. What is damaged or missing comes as an
 //! item at its place. A row whose checksum is wrong never comes.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use kerbside_release::Table;
 
 use crate::codec::Decoder;
-use crate::disk::read_at;
+use crate::disk::{self, File, ReadAt as _};
 use crate::error::{Damage, Gap, ReadError};
-use crate::format::{BadHeader, FrameKind, SEGMENT_HEADER, SEGMENT_MAGIC, VERSION, parse_file_name};
+use crate::format::{BadHeader, FrameHeader, FrameKind, SEGMENT_HEADER, SEGMENT_MAGIC, VERSION, parse_file_name};
+use crate::parquet_file::{self, ParquetFile};
 use crate::scan::{Scanner, Step};
 use crate::stream::folder_of;
 use crate::table_file::{self, TableFile};
@@ -46,18 +46,21 @@ pub struct Reader {
 pub(crate) enum Source {
     Segment(PathBuf),
     Table(PathBuf),
+    Parquet(PathBuf),
 }
 
 enum Current {
     Segment(SegmentReader),
     Table(TableFile),
+    Parquet(ParquetFile),
 }
 
 impl Reader {
-    /// Opens a spool's folder, a table's folder in it, a segment, a replay's output or one of its files.
+    /// Opens a spool's folder, a table's folder in it, a segment, a replay's output or one of its files, a gateway's landing or
+    /// one of its files.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let path = path.as_ref();
-        let is_folder = fs::metadata(path).map_err(ReadError::io(path))?.is_dir();
+        let is_folder = disk::is_folder(path).map_err(ReadError::io(path))?;
         let sources = if is_folder { sources_in(path)? } else { vec![recognise(path)?] };
         Ok(Self { sources: sources.into(), current: None, expected: Expected::default() })
     }
@@ -75,11 +78,18 @@ impl Reader {
                             Err(error) => return Err(error),
                         },
                         Source::Table(path) => Some(Current::Table(TableFile::open(&path)?)),
+                        Source::Parquet(path) => match ParquetFile::open(&path) {
+                            Ok(file) => Some(Current::Parquet(file)),
+                            // A gateway may merge small files while we read.
+                            Err(ReadError::Missing(_)) => None,
+                            Err(error) => return Err(error),
+                        },
                     };
                     continue;
                 }
                 Some(Current::Segment(segment)) => segment.next(&mut self.expected, true)?,
                 Some(Current::Table(table)) => table.next_item()?,
+                Some(Current::Parquet(file)) => file.next_item(),
             };
             match item {
                 Some(item) => return Ok(Some(item)),
@@ -109,9 +119,10 @@ fn sources_in(folder: &Path) -> Result<Vec<Source>, ReadError> {
     let mut is_spool = false;
     for table in Table::ALL {
         let of_table = folder_of(folder, table);
-        if of_table.is_dir() {
+        if disk::is_folder(&of_table).unwrap_or(false) {
             is_spool = true;
             sources.extend(segments_in(&of_table)?.into_iter().map(Source::Segment));
+            sources.extend(parquet_file::files_below(&of_table)?.into_iter().map(Source::Parquet));
         }
     }
     if is_spool {
@@ -121,6 +132,7 @@ fn sources_in(folder: &Path) -> Result<Vec<Source>, ReadError> {
     if sources.is_empty() {
         let files = Table::ALL.map(|table| table_file::path_of(folder, table));
         sources.extend(files.into_iter().filter(|file| file.is_file()).map(Source::Table));
+        sources.extend(parquet_file::files_below(folder)?.into_iter().map(Source::Parquet));
     }
     if sources.is_empty() { Err(ReadError::NothingThere(folder.to_owned())) } else { Ok(sources) }
 }
@@ -128,10 +140,9 @@ fn sources_in(folder: &Path) -> Result<Vec<Source>, ReadError> {
 /// The segments in a table's folder, oldest first.
 pub(crate) fn segments_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut segments = Vec::new();
-    for entry in fs::read_dir(folder).map_err(ReadError::io(folder))? {
-        let entry = entry.map_err(ReadError::io(folder))?;
-        if let Some(key) = entry.file_name().to_str().and_then(parse_file_name) {
-            segments.push((key, entry.path()));
+    for name in disk::names_in(folder).map_err(ReadError::io(folder))? {
+        if let Some(key) = parse_file_name(&name) {
+            segments.push((key, folder.join(name)));
         }
     }
     segments.sort();
@@ -141,7 +152,7 @@ pub(crate) fn segments_in(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
 /// What a file is, by its first bytes; by its name where those are damaged.
 pub(crate) fn recognise(path: &Path) -> Result<Source, ReadError> {
     let mut start = [0; 8];
-    let read = File::open(path).and_then(|file| read_at(&file, 0, &mut start));
+    let read = File::open(path).and_then(|file| file.read_at(0, &mut start));
     let found = read.map_err(ReadError::io(path))?;
     let named =
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| parse_file_name(name).is_some());
@@ -151,11 +162,10 @@ pub(crate) fn recognise(path: &Path) -> Result<Source, ReadError> {
     if start.starts_with(table_file::MAGIC) {
         return Ok(Source::Table(path.to_owned()));
     }
-    let found = match &start[..found] {
-        [] => "it is empty",
-        [b'P', b'A', b'R', b'1', ..] => "it is a Parquet file",
-        _ => "its first bytes are unknown",
-    };
+    if start.starts_with(parquet_file::MAGIC) {
+        return Ok(Source::Parquet(path.to_owned()));
+    }
+    let found = if found == 0 { "it is empty" } else { "its first bytes are unknown" };
     Err(ReadError::Unknown { path: path.to_owned(), found: found.to_owned() })
 }
 
@@ -187,7 +197,7 @@ impl Expected {
 /// One segment, frame by frame.
 pub(crate) struct SegmentReader {
     pub(crate) path: PathBuf,
-    scanner: Scanner,
+    scanner: Scanner<File>,
     epoch: u32,
     decoder: Option<Decoder>,
     /// Items that come before the next step.
@@ -214,7 +224,7 @@ impl SegmentReader {
                 return Err(ReadError::Unknown { path: path.to_owned(), found });
             }
             (Err(BadHeader::Damaged), Some((epoch, _))) => {
-                let bytes = scanner.file_len().map_err(failed)?.min(SEGMENT_HEADER as u64);
+                let bytes = scanner.len().map_err(failed)?.min(SEGMENT_HEADER as u64);
                 let what = "the segment's header is damaged";
                 queue.push_back(Item::Damage(Damage { file: path.to_owned(), offset: 0, bytes, what }));
                 epoch
@@ -240,19 +250,16 @@ impl SegmentReader {
             match self.scanner.step().map_err(ReadError::io(&self.path))? {
                 Step::Frame { offset, header, payload } => match header.kind {
                     FrameKind::Schema => self.opening(offset, header.frame_size(), payload),
-                    FrameKind::Batch => {
-                        let decoded = self.decode(&payload, header.rows);
-                        match decoded {
-                            Some((table, _)) if expected.has(table, self.epoch, header.next_seq()) => {}
-                            Some((table, batch)) => {
-                                let gap = expected.gap_before(table, self.epoch, header.first_seq);
-                                self.queue.extend(gap.map(Item::Gap));
-                                self.queue.push_back(Item::Batch { table, batch });
-                                expected.came(table, self.epoch, header.next_seq());
-                            }
-                            None => self.damage(offset, header.frame_size(), "the rows cannot be decoded"),
+                    FrameKind::Batch | FrameKind::Coarse => match self.decode(&header, payload) {
+                        Some((table, last_seq, _)) if expected.has(table, self.epoch, last_seq + 1) => {}
+                        Some((table, last_seq, batch)) => {
+                            let gap = expected.gap_before(table, self.epoch, header.first_seq);
+                            self.queue.extend(gap.map(Item::Gap));
+                            self.queue.push_back(Item::Batch { table, batch });
+                            expected.came(table, self.epoch, last_seq + 1);
                         }
-                    }
+                        None => self.damage(offset, header.frame_size(), "the rows cannot be decoded"),
+                    },
                     FrameKind::Footer => {}
                 },
                 Step::Damaged { offset, bytes, what } => self.damage(offset, bytes, what),
@@ -278,10 +285,12 @@ impl SegmentReader {
         }
     }
 
-    fn decode(&mut self, payload: &[u8], rows: u32) -> Option<(Table, RecordBatch)> {
+    /// The rows of a frame and the last number that they stand for.
+    fn decode(&mut self, header: &FrameHeader, mut payload: Vec<u8>) -> Option<(Table, u64, RecordBatch)> {
         let decoder = self.decoder.as_mut()?;
-        let batch = decoder.decode(payload.to_vec()).ok()?;
-        (batch.num_rows() == rows as usize).then_some((decoder.table(), batch))
+        let (last_seq, begin) = header.stands_for(&payload)?;
+        let batch = decoder.decode(payload.split_off(begin)).ok()?;
+        (batch.num_rows() == header.rows as usize).then_some((decoder.table(), last_seq, batch))
     }
 
     fn damage(&mut self, offset: u64, bytes: u64, what: &'static str) {

@@ -38,8 +38,8 @@ pub fn rows(batch: &RecordBatch) -> Vec<Vec<Value>> {
     (0..batch.num_rows()).map(row).collect()
 }
 
-/// A released table has no other types than these (the release contract), and the readers of this crate
-/// give released tables only.
+/// A released table has no other types than these (the release contract), and words as plain text in a landing; the
+/// readers of this crate give released tables only.
 fn value(column: &ArrayRef, row: usize) -> Value {
     if column.is_null(row) {
         return Value::Null;
@@ -57,6 +57,7 @@ fn value(column: &ArrayRef, row: usize) -> Value {
             let nanos = u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000);
             Value::Moment(WallTime::from_unix_nanos(nanos))
         }
+        DataType::Utf8 => column.as_string_opt::<i32>().map_or(Value::Null, |words| Value::Text(words.value(row).to_owned())),
         _ => word(column, row).map_or(Value::Null, |word| Value::Text(word.to_owned())),
     }
 }

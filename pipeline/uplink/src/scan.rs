@@ -1,14 +1,13 @@
-//! Frame by frame through the bytes of a segment, whatever they are.
+//! Frame by frame through the bytes of a segment, whatever they are and wherever they lie.
 //!
 //! A frame is handed out only when its checksums are right. A payload that does not fit its checksum is
 //! stepped over by the length in its header; a header that does not fit its own is stepped over by
 //! looking for the next one that does. Memory is bounded: a payload is allocated only when the file is
 //! long enough to hold it, and never beyond [`MAX_PAYLOAD`].
 
-use std::fs::File;
 use std::io;
 
-use crate::disk::read_at;
+use crate::disk::ReadAt;
 use crate::format::{ALIGN, BadHeader, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader};
 
 /// What stands at one place of a segment.
@@ -33,20 +32,20 @@ impl Step {
 
 /// A place in a segment.
 #[derive(Debug)]
-pub(crate) struct Scanner {
-    file: File,
+pub(crate) struct Scanner<S> {
+    source: S,
     offset: u64,
 }
 
-impl Scanner {
+impl<S: ReadAt> Scanner<S> {
     /// Stands after the segment's header, which is read and checked. The inner error is the header's.
-    pub(crate) fn new(file: File) -> io::Result<(Self, Result<SegmentHeader, BadHeader>)> {
+    pub(crate) fn new(source: S) -> io::Result<(Self, Result<SegmentHeader, BadHeader>)> {
         let mut bytes = [0; SEGMENT_HEADER];
-        let header = match read_at(&file, 0, &mut bytes)? {
+        let header = match source.read_at(0, &mut bytes)? {
             SEGMENT_HEADER => SegmentHeader::decode(&bytes),
             _ => Err(BadHeader::Damaged),
         };
-        Ok((Self { file, offset: SEGMENT_HEADER as u64 }, header))
+        Ok((Self { source, offset: SEGMENT_HEADER as u64 }, header))
     }
 
     /// Where the next step begins.
@@ -54,14 +53,19 @@ impl Scanner {
         self.offset
     }
 
-    pub(crate) fn file_len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        self.source.len()
     }
 
     /// Reads on. After a [`Step::Tail`] the place stays, so that a file that is still being written can
     /// be looked at again.
     pub(crate) fn step(&mut self) -> io::Result<Step> {
-        let len = self.file_len()?;
+        self.step_within(u64::MAX)
+    }
+
+    /// The same as if the file ended at `limit`.
+    pub(crate) fn step_within(&mut self, limit: u64) -> io::Result<Step> {
+        let len = self.len()?.min(limit);
         let offset = self.offset;
         let rest = len.saturating_sub(offset);
         if rest == 0 {
@@ -83,7 +87,7 @@ impl Scanner {
             return Ok(Step::Tail { offset, bytes: rest, torn: true });
         }
         let mut payload = vec![0; header.len as usize];
-        let found = read_at(&self.file, offset + FRAME_HEADER as u64, &mut payload)?;
+        let found = self.source.read_at(offset + FRAME_HEADER as u64, &mut payload)?;
         if found < payload.len() {
             return Ok(Step::Tail { offset, bytes: rest, torn: true });
         }
@@ -100,7 +104,7 @@ impl Scanner {
 
     fn header_at(&self, offset: u64) -> io::Result<Option<FrameHeader>> {
         let mut bytes = [0; FRAME_HEADER];
-        let found = read_at(&self.file, offset, &mut bytes)?;
+        let found = self.source.read_at(offset, &mut bytes)?;
         Ok(if found == FRAME_HEADER { FrameHeader::decode(&bytes) } else { None })
     }
 
@@ -110,7 +114,7 @@ impl Scanner {
         let mut block = vec![0; BLOCK];
         let mut at = from;
         while at < len {
-            let found = read_at(&self.file, at, &mut block)?;
+            let found = self.source.read_at(at, &mut block)?;
             for start in (0..found).step_by(ALIGN as usize) {
                 let header = block.get(start..found).and_then(|rest| rest.first_chunk());
                 if header.and_then(FrameHeader::decode).is_some() {

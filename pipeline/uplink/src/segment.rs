@@ -1,18 +1,22 @@
 //! One segment that is being written, and what is left of one after a crash.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use kerbside_core::time::WallTime;
 use kerbside_release::Table;
 
-use crate::disk::AppendFile;
+use crate::disk::{self, AppendFile, File, ReadAt as _};
 use crate::error::Damage;
-use crate::format::{BadHeader, Footer, FrameKind, SEGMENT_HEADER, SegmentHeader, encode_frame, file_name};
+use crate::format::{
+    BadHeader, FOOTER_FRAME, FRAME_HEADER, Footer, FrameHeader, FrameKind, SEGMENT_HEADER, SegmentHeader,
+    encode_frame, file_name,
+};
 use crate::scan::{Scanner, Step};
+use crate::shared::Known;
 
 /// A frame of rows that is not known to be on the disk yet.
 #[derive(Debug)]
@@ -36,7 +40,11 @@ impl Pending {
 #[derive(Debug)]
 pub(crate) struct Active {
     file: AppendFile,
-    pub(crate) path: PathBuf,
+    /// Of this file and no other within the process.
+    pub(crate) id: u64,
+    pub(crate) epoch: u32,
+    pub(crate) first_seq: u64,
+    pub(crate) path: Arc<Path>,
     pub(crate) len: u64,
     pub(crate) created: WallTime,
     /// The end of the newest bin that has a row in it.
@@ -50,20 +58,21 @@ pub(crate) struct Active {
     /// How much of it is known to be on the disk.
     pub(crate) durable_len: u64,
     pub(crate) durable_rows: u64,
+    /// The number after that of the last row that is.
+    pub(crate) durable_next_seq: u64,
 }
 
 impl Active {
     /// A new segment in `folder`, with its header.
     pub(crate) fn create(folder: &Path, header: &SegmentHeader) -> Result<Self, (PathBuf, io::Error)> {
         let path = folder.join(file_name(header.epoch, header.first_seq));
-        let created = WallTime::from_unix_millis(header.created_millis);
         let begin = |path: &Path| {
             let mut file = AppendFile::create(path)?;
             file.append(&header.encode())?;
             Ok(file)
         };
         match begin(&path) {
-            Ok(file) => Ok(Self::with(file, path, created, header.first_seq)),
+            Ok(file) => Ok(Self::with(file, path, header)),
             Err(error) => Err((path, error)),
         }
     }
@@ -72,14 +81,18 @@ impl Active {
     pub(crate) fn continue_empty(path: &Path, header: &SegmentHeader) -> io::Result<Self> {
         let file = AppendFile::reopen(path, SEGMENT_HEADER as u64)?;
         file.sync()?;
-        let created = WallTime::from_unix_millis(header.created_millis);
-        Ok(Self::with(file, path.to_owned(), created, header.first_seq))
+        Ok(Self::with(file, path.to_owned(), header))
     }
 
-    fn with(file: AppendFile, path: PathBuf, created: WallTime, next_seq: u64) -> Self {
+    fn with(file: AppendFile, path: PathBuf, header: &SegmentHeader) -> Self {
+        let created = WallTime::from_unix_millis(header.created_millis);
+        let next_seq = header.first_seq;
         Self {
             file,
-            path,
+            id: new_id(),
+            epoch: header.epoch,
+            first_seq: next_seq,
+            path: path.into(),
             len: SEGMENT_HEADER as u64,
             created,
             newest: created,
@@ -90,6 +103,7 @@ impl Active {
             opened: None,
             durable_len: 0,
             durable_rows: 0,
+            durable_next_seq: next_seq,
         }
     }
 
@@ -128,7 +142,23 @@ impl Active {
         self.file.sync()?;
         self.durable_len = self.len;
         self.durable_rows = self.rows;
+        self.durable_next_seq = self.next_seq;
         Ok(())
+    }
+
+    /// What is known to be on the disk, as the sender sees it.
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            id: self.id,
+            epoch: self.epoch,
+            first_seq: self.first_seq,
+            next_seq: self.durable_next_seq,
+            path: Arc::clone(&self.path),
+            bytes: self.durable_len,
+            rows: self.durable_rows,
+            since: Some(self.created),
+            torn: false,
+        }
     }
 
     /// Writes the footer and syncs.
@@ -137,6 +167,12 @@ impl Active {
         self.put(&footer.encode())?;
         self.sync()
     }
+}
+
+/// A number for a file that no other gets within the process.
+pub(crate) fn new_id() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
 }
 
 /// What was found in a segment of an earlier process.
@@ -169,21 +205,28 @@ pub(crate) fn examine(path: &Path) -> io::Result<Found> {
         spoilt: header.is_err(),
     };
     if header.is_err() {
-        let bytes = scanner.file_len()?.min(SEGMENT_HEADER as u64);
+        let bytes = scanner.len()?.min(SEGMENT_HEADER as u64);
         found.note(path, 0, bytes, "the segment's header is damaged");
     }
     loop {
         match scanner.step()? {
-            Step::Frame { header, .. } => {
+            Step::Frame { header, payload, .. } => {
                 found.good_len = scanner.offset();
                 found.frames += 1;
                 match header.kind {
                     FrameKind::Schema => {}
-                    FrameKind::Batch => {
-                        found.rows += u64::from(header.rows);
-                        found.next_seq = found.next_seq.max(Some(header.next_seq()));
+                    FrameKind::Batch | FrameKind::Coarse => {
+                        if let Some((last_seq, _)) = header.stands_for(&payload) {
+                            found.rows += u64::from(header.rows);
+                            found.next_seq = found.next_seq.max(Some(last_seq + 1));
+                        }
                     }
-                    FrameKind::Footer => found.sealed = true,
+                    FrameKind::Footer => {
+                        found.sealed = true;
+                        // It knows of rows that are damaged, too.
+                        let told = Footer::decode(&payload).filter(|footer| footer.rows > 0);
+                        found.next_seq = found.next_seq.max(told.map(|footer| footer.next_seq));
+                    }
                 }
             }
             Step::Damaged { offset, bytes, what } => found.note(path, offset, bytes, what),
@@ -202,15 +245,30 @@ impl Found {
         self.damages.push(Damage { file: path.to_owned(), offset, bytes, what });
     }
 
-    /// Cuts the damaged tail off, adds the footer that the interrupted process could not write, and
-    /// says how long the segment is now.
-    pub(crate) fn repair(&self, path: &Path, table: Table) -> io::Result<u64> {
+    /// Writes the segment anew, without its damaged tail and with the footer that the interrupted process could not
+    /// write. Nobody knows whether that process had a sync that failed, after which the kernel calls pages
+    /// clean that never reached the disk; so nothing is taken from the old file but what is read from it.
+    pub(crate) fn repair(&self, path: &Path, table: Table) -> io::Result<()> {
         debug_assert!(self.header.is_ok_and(|header| header.table == table), "checked by the caller");
-        let mut file = AppendFile::reopen(path, self.good_len)?;
         let next_seq = self.next_seq.unwrap_or_default();
         let footer = Footer { next_seq, rows: self.rows, frames: self.frames }.encode();
-        file.append(&footer)?;
-        file.sync()?;
-        Ok(self.good_len + footer.len() as u64)
+        disk::copy_anew(path, self.good_len, &footer)
     }
+}
+
+/// What the end of a sealed segment says; `None` where it does not end in a footer.
+pub(crate) fn footer_of(file: &File) -> io::Result<Option<Footer>> {
+    let len = file.len()?;
+    let Some(offset) = len.checked_sub(FOOTER_FRAME) else { return Ok(None) };
+    let mut bytes = [0; FOOTER_FRAME as usize];
+    if file.read_at(offset, &mut bytes)? < bytes.len() {
+        return Ok(None);
+    }
+    let (header, payload) = bytes.split_at(FRAME_HEADER);
+    let header =
+        header.first_chunk().and_then(FrameHeader::decode).filter(|header| header.kind == FrameKind::Footer);
+    let payload = header.and_then(|header| {
+        payload.get(..header.len as usize).filter(|payload| crc32c::crc32c(payload) == header.payload_crc)
+    });
+    Ok(payload.and_then(Footer::decode))
 }

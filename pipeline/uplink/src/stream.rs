@@ -8,8 +8,9 @@
 //! that the next process knows where the row numbers continue.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray as _;
@@ -17,11 +18,13 @@ use arrow_array::types::TimestampMillisecondType;
 use kerbside_core::time::WallTime;
 use kerbside_release::{ReleasedBatch, Table};
 
+use crate::coarse::Coarse;
 use crate::codec::Encoder;
-use crate::disk;
+use crate::disk::{self, File};
 use crate::error::SpoolError;
 use crate::format::{FRAME_HEADER, FrameKind, MAX_PAYLOAD, SegmentHeader, encode_frame};
 use crate::segment::{Active, Pending};
+use crate::shared::{Known, Mark, View};
 
 /// Unsynced bytes at which a sync does not wait any longer.
 const SYNC_BYTES: usize = 256 << 10;
@@ -33,11 +36,18 @@ const ROLL_AGE: Duration = Duration::from_secs(600);
 /// A segment that is written no more.
 #[derive(Debug)]
 pub(crate) struct Closed {
-    pub(crate) path: PathBuf,
+    /// What the sender knows of it. Its bytes are those that are durable; there may be more that are not.
+    pub(crate) known: Known,
+    /// Bytes on the disk.
     pub(crate) bytes: u64,
-    pub(crate) created: Option<WallTime>,
     /// When its newest rows were, about.
     pub(crate) newest: Option<WallTime>,
+    /// Another node's: it is kept for a time, and not sent.
+    pub(crate) foreign: bool,
+    /// There is nothing to gain by summing its rows up.
+    pub(crate) is_final: bool,
+    /// Its footer says that its rows stand for more numbers than they are.
+    pub(crate) is_coarse: bool,
 }
 
 /// One table's segments.
@@ -53,14 +63,23 @@ pub(crate) struct Stream {
     pub(crate) closed: VecDeque<Closed>,
     encoder: Option<Encoder>,
     /// Not known to be on the disk; the first `written` of them are in the active segment.
-    pending: VecDeque<Pending>,
-    written: usize,
+    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) written: usize,
     waiting_since: Option<Instant>,
     pub(crate) synced_rows: u64,
     pub(crate) dropped_rows: u64,
+    pub(crate) coarsened_rows: u64,
     pub(crate) failed_syncs: u64,
     /// Names in the folder that may not be on the disk yet.
-    folder_changed: bool,
+    pub(crate) folder_changed: bool,
+    /// Files that go once the names are: a coarse segment says what they say. With their bytes.
+    leftovers: Vec<(Arc<Path>, u64)>,
+    /// The number after that of the last durable row.
+    pub(crate) durable_next_seq: u64,
+    /// Whether `closed` is not as the feeds know it.
+    pub(crate) closed_changed: bool,
+    /// When rows came that have become durable since the feeds were told.
+    marks: Vec<Mark>,
 }
 
 impl Stream {
@@ -79,9 +98,41 @@ impl Stream {
             waiting_since: None,
             synced_rows: 0,
             dropped_rows: 0,
+            coarsened_rows: 0,
             failed_syncs: 0,
             folder_changed: true,
+            leftovers: Vec::new(),
+            durable_next_seq: next_seq,
+            closed_changed: true,
+            marks: Vec::new(),
         }
+    }
+
+    /// Says where the numbers of an epoch continue.
+    pub(crate) fn continue_at(&mut self, epoch: u32, next_seq: u64) {
+        self.epoch = epoch;
+        self.next_seq = next_seq;
+        self.durable_next_seq = next_seq;
+    }
+
+    /// Tells the feeds what is durable and where. Whether that was news.
+    pub(crate) fn publish(&mut self, view: &mut View) -> bool {
+        let mut news = (view.epoch, view.next_seq) != (self.epoch, self.durable_next_seq);
+        (view.epoch, view.next_seq) = (self.epoch, self.durable_next_seq);
+        let key = |known: &Known| (known.epoch, known.first_seq);
+        if self.closed_changed {
+            self.closed_changed = false;
+            news = true;
+            let closed = self.closed.iter().filter(|closed| !closed.foreign);
+            view.segments = closed.map(|closed| (key(&closed.known), closed.known.clone())).collect();
+            view.tidy();
+        }
+        if let Some(active) = &self.active {
+            let known = active.known();
+            view.segments.insert(key(&known), known);
+        }
+        view.mark(self.marks.drain(..));
+        news
     }
 
     /// Makes the first segment of an epoch, without rows, to remember where the numbers begin.
@@ -94,6 +145,7 @@ impl Stream {
         })?;
         active.sync().map_err(SpoolError::io("synced", &active.path))?;
         self.active = Some(active);
+        self.folder_changed = true;
         self.sync_folder()
     }
 
@@ -171,13 +223,19 @@ impl Stream {
                         created_millis: u64::try_from(pending.at.as_unix_millis()).unwrap_or_default(),
                     };
                     self.folder_changed = true;
-                    let created = Active::create(&self.folder, &header)
-                        .map_err(|(path, source)| SpoolError::Io { action: "written", path, source })?;
-                    none.insert(created)
+                    let created = Active::create(&self.folder, &header).or_else(|(path, source)| {
+                        // Somebody may have removed the folder.
+                        if source.kind() != io::ErrorKind::NotFound || disk::create_folder(&self.folder).is_err() {
+                            return Err((path, source));
+                        }
+                        Active::create(&self.folder, &header)
+                    });
+                    let failed = |(path, source)| SpoolError::Io { action: "written", path, source };
+                    none.insert(created.map_err(failed)?)
                 }
             };
             if let Err(source) = active.append(pending, now) {
-                let path = active.path.clone();
+                let path = active.path.to_path_buf();
                 self.give_up();
                 return Err(SpoolError::Io { action: "written", path, source });
             }
@@ -207,12 +265,13 @@ impl Stream {
     }
 
     fn sync_written(&mut self) -> Result<(), SpoolError> {
+        self.notice_removal()?;
         self.sync_folder()?;
         if self.written > 0
             && let Some(active) = &mut self.active
         {
             if let Err(source) = active.sync() {
-                let path = active.path.clone();
+                let path = active.path.to_path_buf();
                 self.failed_syncs += 1;
                 self.give_up();
                 return Err(SpoolError::Io { action: "synced", path, source });
@@ -222,12 +281,56 @@ impl Stream {
         Ok(())
     }
 
-    fn sync_folder(&mut self) -> Result<(), SpoolError> {
+    /// Gives the active segment up where somebody removed its file: what is written to it then is lost without an error.
+    fn notice_removal(&mut self) -> Result<(), SpoolError> {
+        let Some(active) = &self.active else { return Ok(()) };
+        match File::open(&active.path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                let path = active.path.to_path_buf();
+                self.failed_syncs += 1;
+                self.give_up();
+                Err(SpoolError::Io { action: "found again", path, source })
+            }
+            // Any other trouble shows when it is written to.
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn sync_folder(&mut self) -> Result<(), SpoolError> {
         if self.folder_changed {
-            disk::sync_folder(&self.folder).map_err(SpoolError::io("synced", &self.folder))?;
+            let synced = disk::sync_folder(&self.folder).or_else(|source| match source.kind() {
+                // Somebody removed it. There is nothing in it to lose any more.
+                io::ErrorKind::NotFound => {
+                    disk::create_folder(&self.folder)?;
+                    disk::sync_folder(&self.folder)
+                }
+                _ => Err(source),
+            });
+            synced.map_err(SpoolError::io("synced", &self.folder))?;
             self.folder_changed = false;
         }
+        while let Some((path, _)) = self.leftovers.last() {
+            match disk::remove(path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(SpoolError::io("removed", path)(source));
+                }
+                _ => drop(self.leftovers.pop()),
+            }
+        }
         Ok(())
+    }
+
+    /// Puts a coarse segment, which has the first one's name, in the place of the segments that it stands for.
+    pub(crate) fn replace(&mut self, begin: usize, coarse: Coarse) {
+        let Coarse { closed, segments } = coarse;
+        let rows: u64 = self.closed.range(begin..begin + segments).map(|closed| closed.known.rows).sum();
+        self.coarsened_rows += rows.saturating_sub(closed.known.rows);
+        let mut replaced = self.closed.drain(begin..begin + segments);
+        replaced.next();
+        self.leftovers.extend(replaced.map(|closed| (closed.known.path, closed.bytes)));
+        self.closed.insert(begin, closed);
+        self.closed_changed = true;
+        self.folder_changed = true;
     }
 
     /// Syncs and seals what is due.
@@ -249,10 +352,11 @@ impl Stream {
         if self.active.as_ref().is_none_or(|active| active.rows == 0) {
             return Ok(());
         }
+        self.notice_removal()?;
         self.sync_folder()?;
         let Some(active) = &mut self.active else { return Ok(()) };
         if let Err(source) = active.seal() {
-            let path = active.path.clone();
+            let path = active.path.to_path_buf();
             self.failed_syncs += 1;
             self.give_up();
             return Err(SpoolError::Io { action: "synced", path, source });
@@ -266,6 +370,9 @@ impl Stream {
     fn settled(&mut self) {
         for pending in self.pending.drain(..self.written) {
             self.synced_rows += u64::from(pending.rows);
+            let (first_seq, next_seq) = (pending.first_seq, pending.next_seq());
+            self.durable_next_seq = next_seq;
+            self.marks.push(Mark { epoch: self.epoch, first_seq, last_seq: next_seq - 1, at: pending.at });
         }
         self.written = 0;
         if self.pending.is_empty() {
@@ -275,94 +382,45 @@ impl Stream {
 
     fn retire(&mut self) {
         if let Some(active) = self.active.take() {
-            let Active { path, len: bytes, created, newest, .. } = active;
-            self.closed.push_back(Closed { path, bytes, created: Some(created), newest: Some(newest) });
+            self.close(active.known(), active.len, active.newest);
         }
+    }
+
+    fn close(&mut self, known: Known, bytes: u64, newest: WallTime) {
+        self.closed.push_back(Closed {
+            known,
+            bytes,
+            newest: Some(newest),
+            foreign: false,
+            is_final: false,
+            is_coarse: false,
+        });
+        self.closed_changed = true;
     }
 
     /// Leaves a segment whose writing failed. Only what was synced stays in it.
     fn give_up(&mut self) {
         self.written = 0;
         let Some(active) = self.active.take() else { return };
-        let Active { path, durable_len, durable_rows, created, newest, .. } = active;
         self.folder_changed = true;
-        if durable_rows == 0 {
+        self.closed_changed = true;
+        let known = active.known();
+        if known.rows == 0 {
             // All its frames are still in memory and go into a new file. If this one cannot be removed,
             // readers find a torn segment, which is true.
-            let _ = fs::remove_file(&path);
+            let _ = disk::remove(&known.path);
             return;
         }
         // A failure here leaves frames that are stored a second time in the next segment; readers know
         // their numbers and take them once.
-        let cut = fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(durable_len));
-        let bytes = if cut.is_ok() { durable_len } else { fs::metadata(&path).map_or(durable_len, |m| m.len()) };
-        self.closed.push_back(Closed { path, bytes, created: Some(created), newest: Some(newest) });
-    }
-
-    /// Removes the oldest closed segment. `None` when the only segment left is the one that remembers
-    /// where the numbers continue.
-    pub(crate) fn drop_oldest(&mut self) -> Option<Result<Closed, SpoolError>> {
-        if self.closed.len() < if self.active.is_some() { 1 } else { 2 } {
-            return None;
-        }
-        self.drop_at(0)
-    }
-
-    /// Removes a closed segment that is not needed to know where the numbers continue.
-    fn drop_at(&mut self, place: usize) -> Option<Result<Closed, SpoolError>> {
-        let closed = self.closed.remove(place)?;
-        if let Err(source) = fs::remove_file(&closed.path)
-            && source.kind() != std::io::ErrorKind::NotFound
-        {
-            let path = closed.path.clone();
-            self.closed.insert(place, closed);
-            return Some(Err(SpoolError::Io { action: "removed", path, source }));
-        }
-        self.folder_changed = true;
-        Some(Ok(closed))
-    }
-
-    /// Removes every closed segment whose newest rows are of before `limit`, and gives up such rows that never got to
-    /// the disk. `rows_in` counts the rows of a segment before it goes.
-    pub(crate) fn expire(
-        &mut self,
-        limit: WallTime,
-        now: WallTime,
-        rows_in: impl Fn(&Path) -> u64,
-    ) -> Result<u64, SpoolError> {
-        let mut rows = 0;
-        while self.written == 0 && self.pending.front().is_some_and(|pending| pending.at < limit) {
-            rows += self.pending.pop_front().map_or(0, |pending| u64::from(pending.rows));
-        }
-        let mut place = 0;
-        while let Some(closed) = self.closed.get(place) {
-            if closed.newest.is_none_or(|newest| newest >= limit) {
-                place += 1;
-                continue;
-            }
-            if self.active.is_none() && place + 1 == self.closed.len() {
-                if !self.pending.is_empty() {
-                    // The rows that wait begin the next segment; until then this one says where numbers continue.
-                    break;
-                }
-                self.begin(now)?;
-            }
-            let of_segment = self.closed.get(place).map_or(0, |closed| rows_in(&closed.path));
-            if let Some(dropped) = self.drop_at(place) {
-                dropped?;
-                rows += of_segment;
-            }
-        }
-        self.dropped_rows += rows;
-        if rows > 0 {
-            self.sync_folder()?;
-        }
-        Ok(rows)
+        let bytes = if disk::cut(&known.path, known.bytes).is_ok() { known.bytes } else { active.len };
+        self.close(known, bytes, active.newest);
     }
 
     pub(crate) fn bytes(&self) -> u64 {
         let active = self.active.as_ref().map_or(0, |active| active.len);
-        self.closed.iter().map(|closed| closed.bytes).sum::<u64>() + active
+        let leftovers = self.leftovers.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        self.closed.iter().map(|closed| closed.bytes).sum::<u64>() + active + leftovers
     }
 
     pub(crate) fn segments(&self) -> usize {
@@ -371,7 +429,7 @@ impl Stream {
 
     pub(crate) fn oldest(&self) -> Option<WallTime> {
         let with_rows = self.active.as_ref().filter(|active| active.rows > 0).map(|active| active.created);
-        self.closed.iter().find_map(|closed| closed.created).or(with_rows)
+        self.closed.iter().find_map(|closed| closed.known.since).or(with_rows)
     }
 
     pub(crate) fn unsynced_rows(&self) -> u64 {

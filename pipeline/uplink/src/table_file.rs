@@ -16,7 +16,7 @@ use arrow_schema::{ArrowError, Schema};
 use kerbside_release::{ReleasedBatch, Table};
 
 use crate::codec::{BUFFER_ALIGN, options, table_of};
-use crate::disk;
+use crate::disk::{self, ReadAt as _};
 use crate::error::{Damage, ReadError, SpoolError};
 use crate::read::Item;
 
@@ -174,7 +174,7 @@ fn footer(file: &File, len: u64) -> io::Result<Result<Option<Checksum>, &'static
     let Some(trailer_at) = len.checked_sub(TRAILER).filter(|at| *at >= START) else {
         return Ok(Err("the file is cut off"));
     };
-    disk::read_at(file, trailer_at, &mut trailer)?;
+    file.read_at(trailer_at, &mut trailer)?;
     if !trailer.ends_with(MAGIC) {
         return Ok(Err("the file is cut off: its end is missing"));
     }
@@ -185,7 +185,7 @@ fn footer(file: &File, len: u64) -> io::Result<Result<Option<Checksum>, &'static
         return Ok(Err("the footer is damaged"));
     };
     let mut bytes = vec![0; footer_len as usize];
-    disk::read_at(file, footer_at, &mut bytes)?;
+    file.read_at(footer_at, &mut bytes)?;
     let Ok(footer) = root_as_footer(&bytes) else { return Ok(Err("the footer is damaged")) };
     let metadata = footer.custom_metadata();
     let entry = metadata.iter().flatten().find(|entry| entry.key() == Some(CHECKSUM_KEY));
@@ -205,7 +205,7 @@ fn crc_of(file: &File, bytes: u64) -> io::Result<u32> {
     let (mut at, mut crc) = (0, 0);
     while at < bytes {
         let wanted = block.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));
-        let found = disk::read_at(file, at, &mut block[..wanted])?;
+        let found = file.read_at(at, &mut block[..wanted])?;
         if found == 0 {
             break;
         }

@@ -125,6 +125,7 @@ pub fn spool(folder: &Path, start_secs: u64) -> Result<(Spool, Positions), Spool
         max_bytes: 1 << 30,
         sync_interval: Duration::from_secs(1),
         keep: Duration::from_secs(30 * DAY_SECS),
+        node: None,
     };
     let (spool, _) = Spool::open(settings, wall(start_secs))?;
     let at = Positions {

@@ -3,6 +3,8 @@
 // Each test file uses its own part of this, and a failure here is a failure of the test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
+pub mod city;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -151,20 +153,14 @@ pub struct Node {
 impl Node {
     /// Starts a node with those cameras (name and file content).
     pub fn start(cameras: &[(&str, String)], arguments: &[&str]) -> Self {
+        Self::start_as("test-node", cameras, arguments, "")
+    }
+
+    /// Starts a node of that name; `settings` are further lines of node.yaml.
+    pub fn start_as(name: &str, cameras: &[(&str, String)], arguments: &[&str], settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        fs::create_dir_all(folder.path().join("site/cameras")).unwrap();
-        let spool = folder.path().join("spool");
-        let node = format!(
-            "name: test-node\nmetrics: {{address: \"{metrics}\"}}\nspool: {{folder: \"{}\", max_bytes: 64MiB}}\n\
-             learned: {{folder: \"{}\"}}\n",
-            spool.display(),
-            folder.path().join("learned").display()
-        );
-        fs::write(folder.path().join("site/node.yaml"), node).unwrap();
-        for (name, text) in cameras {
-            fs::write(folder.path().join(format!("site/cameras/{name}.yaml")), text).unwrap();
-        }
+        write_site(folder.path(), name, metrics, cameras, settings);
         let running = Self::spawn(folder.path(), arguments);
         let node = Self { running, folder, metrics };
         node.wait_for("the metrics page", Duration::from_secs(60), |node| node.get("/metrics").is_some());
@@ -177,7 +173,8 @@ impl Node {
         self.wait_for("the metrics page", Duration::from_secs(60), |node| node.get("/metrics").is_some());
     }
 
-    fn spawn(folder: &Path, arguments: &[&str]) -> Running {
+    /// Starts the node that is configured in a folder, and waits for nothing.
+    pub fn spawn(folder: &Path, arguments: &[&str]) -> Running {
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("node.log")).unwrap();
         Running(
             program("kerbside")
@@ -202,13 +199,7 @@ impl Node {
 
     /// A page of the status server: the code and the body.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.metrics, Duration::from_secs(1)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
+        http_get(self.metrics, path)
     }
 
     /// The value of one series of the metrics page.
@@ -236,6 +227,36 @@ impl Node {
         }
         since.elapsed()
     }
+}
+
+/// Writes the configuration of a node into `site` below a folder; spool and all else lie beside it.
+pub fn write_site(folder: &Path, name: &str, metrics: SocketAddr, cameras: &[(&str, String)], settings: &str) {
+    fs::create_dir_all(folder.join("site/cameras")).unwrap();
+    let (spool, learned) = (folder.join("spool"), folder.join("learned"));
+    let has_spool = settings.lines().any(|line| line.starts_with("spool:"));
+    let spool = match has_spool {
+        true => String::new(),
+        false => format!("spool: {{folder: \"{}\", max_bytes: 64MiB}}\n", spool.display()),
+    };
+    let node = format!(
+        "name: {name}\nmetrics: {{address: \"{metrics}\"}}\n{spool}learned: {{folder: \"{}\"}}\n{settings}",
+        learned.display()
+    );
+    fs::write(folder.join("site/node.yaml"), node).unwrap();
+    for (name, text) in cameras {
+        fs::write(folder.join(format!("site/cameras/{name}.yaml")), text).unwrap();
+    }
+}
+
+/// A page of a program's status server: the code and the body.
+pub fn http_get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// A clip's frames, as ingest reads them.

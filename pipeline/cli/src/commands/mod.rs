@@ -10,3 +10,4 @@ pub(crate) mod models;
 pub(crate) mod operators;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod spool;

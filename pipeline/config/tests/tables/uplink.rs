@@ -100,8 +100,8 @@ fn every_problem_of_the_block_is_in_one_report() {
     assert_eq!(
         report(&format!("uplink:\n  certificate: ''\n  key: {inline}\n  revoked: \"a\\nsecret\"\n  tls: false")),
         [
-            "2:1: uplink: the key 'gateway' is missing; it is required".to_owned(),
-            "2:1: uplink: the key 'authority' is missing; it is required".to_owned(),
+            "3:3: uplink: the key 'authority' is missing; it is required".to_owned(),
+            "3:3: uplink: the key 'gateway' is missing; it is required".to_owned(),
             format!("3:16: uplink.certificate: the path is empty; {FILE_RULE}"),
             format!(
                 "4:8: uplink.key: the content of a file stands here; certificates and keys are not written into node.yaml; {FILE_RULE}"
@@ -112,7 +112,7 @@ fn every_problem_of_the_block_is_in_one_report() {
     );
     assert_eq!(
         report("uplink: gateway.city.example:8443"),
-        ["2:9: uplink: a text was found; a map of keys is expected"]
+        ["2:9: uplink: a single value was found; a map of keys is expected"]
     );
 }
 

@@ -1,13 +1,21 @@
 //! The crate from outside, on real files, and from inside where a disk must fail.
 
+mod coarse;
 mod crash;
 mod damage;
+mod feed;
+mod export;
+mod failing;
 mod follow;
 mod model;
+mod power;
 mod retention;
+mod rot;
 mod rows;
+pub(crate) mod simulated;
 mod spool;
 mod table_file;
+mod uplink;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,8 +51,12 @@ impl Node {
     }
 
     fn with_site(site: &'static str, agg: StreamPosition, health: StreamPosition) -> Self {
+        Self::named("cabinet", site, agg, health)
+    }
+
+    fn named(name: &str, site: &'static str, agg: StreamPosition, health: StreamPosition) -> Self {
         let identity = NodeIdentity {
-            node: "cabinet".to_owned(),
+            node: name.to_owned(),
             software: "0.1.0".to_owned(),
             config_revision: 1,
             incident_seed: IncidentSeed([0; 16]),
@@ -112,12 +124,19 @@ impl Node {
     }
 }
 
+/// A batch of three rows of `agg.v1`.
+pub(crate) fn any_agg() -> ReleasedBatch {
+    let at = StreamPosition { epoch: 7, next_seq: 0 };
+    Node::at(at, at).agg()
+}
+
 fn settings(folder: &Path) -> SpoolSettings {
     SpoolSettings {
         folder: folder.to_owned(),
         max_bytes: 64 << 20,
         sync_interval: Duration::from_secs(1),
         keep: Duration::from_secs(30 * 24 * 60 * 60),
+        node: Some("cabinet".to_owned()),
     }
 }
 

@@ -134,40 +134,6 @@ fn another_vocabulary_begins_another_segment() {
 }
 
 #[test]
-fn a_full_spool_drops_health_first_then_the_oldest_counts_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let max_bytes = 512 << 10;
-    let small = SpoolSettings { max_bytes, ..settings(folder.path()) };
-    let (mut spool, _) = Spool::open(small, WallTime::UNIX_EPOCH).unwrap();
-    let mut node = Node::of(&spool);
-    let mut appended = 0;
-    for _ in 0..100 {
-        spool.append(&node.health(), now()).unwrap();
-        spool.append(&node.agg(), now()).unwrap();
-        appended += 4;
-    }
-    let first_of = |table: Table| read(&folder.path().join(table.name())).rows[0].2;
-    let mut health_gave_way_first = false;
-    for _ in 0..600 {
-        spool.append(&node.health(), now()).unwrap();
-        spool.append(&node.agg(), now()).unwrap();
-        appended += 4;
-        assert!(spool.status().bytes <= max_bytes);
-        if spool.status().dropped_rows > 0 && !health_gave_way_first {
-            health_gave_way_first = first_of(Table::Health) > 0 && first_of(Table::Agg) == 0;
-            assert!(health_gave_way_first);
-        }
-    }
-    spool.sync().unwrap();
-    assert!(first_of(Table::Agg) > 0);
-    let content = read(folder.path());
-    assert_eq!((content.damages, content.gaps), (vec![], vec![]));
-    let status = spool.status();
-    assert_eq!(content.rows.len() as u64 + status.dropped_rows, appended);
-    assert_eq!(status.synced_rows, appended);
-}
-
-#[test]
 fn a_failed_sync_moves_the_rows_to_a_new_file() {
     for failures in 1..=3 {
         let folder = tempfile::tempdir().unwrap();
@@ -244,7 +210,7 @@ fn memory_is_bounded_while_nothing_can_be_written_and_the_loss_is_counted() {
 }
 
 #[test]
-fn a_full_disk_makes_room_by_dropping_the_oldest() {
+fn a_full_disk_makes_room_by_summing_up_the_oldest() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = open(folder.path());
     let mut node = Node::of(&spool);
@@ -258,7 +224,7 @@ fn a_full_disk_makes_room_by_dropping_the_oldest() {
     spool.append(&node.agg(), start + Duration::from_secs(702)).unwrap();
     spool.sync().unwrap();
     let status = spool.status();
-    assert_eq!((status.dropped_rows, status.synced_rows), (3, 9));
+    assert_eq!((status.coarsened_rows, status.dropped_rows, status.synced_rows), (3, 0, 9));
     let numbers: Vec<u64> = read(folder.path()).rows.iter().map(|row| row.2).collect();
-    assert_eq!(numbers, [3, 4, 5, 6, 7, 8]);
+    assert_eq!(numbers, [0, 1, 2, 6, 7, 8]);
 }

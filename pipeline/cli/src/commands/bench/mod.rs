@@ -2,6 +2,7 @@
 
 mod measure;
 mod report;
+mod uplink;
 
 use std::time::Instant;
 
@@ -27,6 +28,7 @@ pub(crate) struct Bench {
 #[derive(Subcommand)]
 enum Command {
     Detect(Detect),
+    Uplink(uplink::Uplink),
 }
 
 /// Times a detector from decoded frame to detections
@@ -61,8 +63,10 @@ struct Detect {
 
 impl Bench {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
-        let Command::Detect(detect) = self.command;
-        detect.execute()
+        match self.command {
+            Command::Detect(detect) => detect.execute(),
+            Command::Uplink(uplink) => uplink.execute(),
+        }
     }
 }
 

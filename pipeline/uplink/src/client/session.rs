@@ -1,0 +1,490 @@
+//! One connection's life: learn what the gateway has, then send what it has not, the newest first.
+//!
+//! Invariants
+//! - Nothing is confirmed to the spool that the gateway has not said is stored, of what was sent.
+//! - What is on its way is bounded by two windows. The backlog is sent piece by piece, and after each piece the link
+//!   rests for as long as the piece took: it takes at most half of the link's time.
+//! - An answer that fits nothing that was sent changes nothing and is counted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::Action;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use kerbside_release::Table;
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::transport::Channel;
+use tracing::{info, warn};
+
+use super::UplinkError;
+use super::held::{Held, Subject};
+use super::lane::{Kind, Lane, Load, What};
+use super::put::{Answer, Broken, Put};
+use super::status::UplinkStatus;
+use super::token::TokenFile;
+use super::window::Window;
+use crate::feed::{Feed, Place, StreamEnd};
+use crate::parcel::Opening;
+use crate::ranges::RangeSet;
+use crate::wire::{
+    Ack, GapReason, Open, Position, RESUME, Refusal, ResumeReply, ResumeRequest, decode, table_number,
+    table_of_number,
+};
+
+/// For the answer to the first question.
+const RESUME_LIMIT: Duration = Duration::from_secs(60);
+/// How long the gateway may be silent about rows that are on their way.
+const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+/// Bytes that may wait without a lane of their own.
+const LITTLE: u64 = 256 << 10;
+/// How long something that was refused waits for its next try, times the number of tries.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// In which order tables are sent.
+const ORDER: [Table; 3] = [Table::Incident, Table::Agg, Table::Health];
+
+/// What outlives a connection.
+pub(super) struct Memory {
+    pub(super) feed: Feed,
+    pub(super) status: Arc<UplinkStatus>,
+    pub(super) held: Held,
+    pub(super) token: TokenFile,
+    /// A random number of this process.
+    pub(super) instance: u64,
+}
+
+/// Why a connection ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The node stops.
+    Stopped,
+    /// Someone asked for another connection.
+    Renewed,
+}
+
+pub(super) struct Session<'a> {
+    memory: &'a mut Memory,
+    client: FlightServiceClient<Channel>,
+    token: u64,
+    /// What the gateway has.
+    stored: BTreeMap<(Table, u32), RangeSet>,
+    /// The largest number that was sent or is stored.
+    reach: BTreeMap<(Table, u32), u64>,
+    lanes: Vec<Lane>,
+    /// Every stream that was begun: its table, epoch and opening.
+    puts: Vec<(Table, u32, Arc<Opening>)>,
+    answers: (mpsc::UnboundedSender<Answer>, mpsc::UnboundedReceiver<Answer>),
+    on_its_way: BTreeMap<(Table, u32, u64), Sent>,
+    retries: VecDeque<(Instant, usize, Load)>,
+    live: Flow,
+    backlog: Flow,
+    /// Before this the backlog rests.
+    backlog_rests_until: Instant,
+    heard_at: Instant,
+    pub(super) was_useful: bool,
+}
+
+/// Something that waits for its answer.
+struct Sent {
+    put: u64,
+    lane: usize,
+    load: Load,
+    at: Instant,
+}
+
+/// One of the two windows, and what is in it.
+struct Flow {
+    window: Window,
+    bytes: usize,
+    loads: usize,
+    was_full: bool,
+    /// When the window was last adapted, or for the backlog: when its piece was begun.
+    since: Instant,
+}
+
+impl Flow {
+    fn new(window: Window) -> Self {
+        Self { window, bytes: 0, loads: 0, was_full: false, since: Instant::now() }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Asks the gateway what it has.
+    pub(super) async fn resume(
+        memory: &'a mut Memory,
+        mut client: FlightServiceClient<Channel>,
+    ) -> Result<Self, UplinkError> {
+        let streams = memory.feed.streams();
+        let positions = streams.iter().map(|stream| Position {
+            table: table_number(stream.table),
+            epoch: stream.epoch,
+            next_seq: stream.next_seq,
+        });
+        let (token, instance) = (memory.token.token(), memory.instance);
+        let request = ResumeRequest { token, instance, streams: positions.collect() };
+        let action = Action { r#type: RESUME.to_owned(), body: request.encode_to_vec().into() };
+        let asked = async {
+            let mut replies = client.do_action(action).await?.into_inner();
+            replies.message().await
+        };
+        let silent = |_| UplinkError::Silent { seconds: RESUME_LIMIT.as_secs() };
+        let reply = timeout(RESUME_LIMIT, asked).await.map_err(silent)?.map_err(UplinkError::from_status)?;
+        let reply: ResumeReply =
+            decode(&reply.ok_or(UplinkError::Answer)?.body).map_err(|_| UplinkError::Answer)?;
+        memory.token.keep(reply.token).map_err(UplinkError::Token)?;
+
+        let mut stored: BTreeMap<(Table, u32), RangeSet> = BTreeMap::new();
+        let mut reach = BTreeMap::new();
+        for of_stream in reply.stored {
+            let table = table_of_number(of_stream.table).ok_or(UplinkError::Answer)?;
+            let asked = |known: &&StreamEnd| (known.table, known.epoch) == (table, of_stream.epoch);
+            let end = streams.iter().find(asked).ok_or(UplinkError::Answer)?;
+            let set: RangeSet = of_stream.ranges.iter().map(|range| (range.first_seq, range.last_seq)).collect();
+            if set.last().is_some_and(|last| last >= end.next_seq) {
+                return Err(UplinkError::Ahead { table, epoch: of_stream.epoch });
+            }
+            for (first, last) in set.iter() {
+                memory.feed.confirm(table, of_stream.epoch, first, last);
+            }
+            if let Some(last) = set.last() {
+                reach.insert((table, of_stream.epoch), last);
+            }
+            stored.insert((table, of_stream.epoch), set);
+        }
+        memory.status.answered();
+        let waiting = memory.feed.waiting();
+        info!(rows = waiting.rows, bytes = waiting.bytes, "the gateway answers; so much waits for it");
+        let start = Place { epoch: 0, seq: 0 };
+        let cursor = |table, from| memory.feed.cursor(table, from);
+        let mut lanes: Vec<Lane> = Vec::new();
+        if waiting.bytes <= LITTLE {
+            lanes.extend(ORDER.map(|table| Lane::new(table, Kind::Live, cursor(table, start), None)));
+        } else {
+            let ends = ORDER.map(|table| (table, memory.feed.end(table)));
+            lanes.extend(ends.map(|(table, end)| Lane::new(table, Kind::Live, cursor(table, end), None)));
+            lanes
+                .extend(ends.map(|(table, end)| Lane::new(table, Kind::Backlog, cursor(table, start), Some(end))));
+        }
+        Ok(Self {
+            memory,
+            client,
+            token: reply.token,
+            stored,
+            reach,
+            lanes,
+            puts: Vec::new(),
+            answers: mpsc::unbounded_channel(),
+            on_its_way: BTreeMap::new(),
+            retries: VecDeque::new(),
+            live: Flow::new(Window::live()),
+            backlog: Flow::new(Window::backlog()),
+            backlog_rests_until: Instant::now(),
+            heard_at: Instant::now(),
+            was_useful: false,
+        })
+    }
+
+    /// Sends until the connection ends. `renew` is asked now and then whether another one should be made; `stop`
+    /// holds, once the node stops, until when what is new may still be sent.
+    pub(super) async fn run(
+        &mut self,
+        renew: &mut impl FnMut() -> bool,
+        stop: &mut watch::Receiver<Option<Instant>>,
+    ) -> Result<End, UplinkError> {
+        const LOOK: Duration = Duration::from_secs(10);
+        let mut look_at = Instant::now() + LOOK;
+        let feed = self.memory.feed.clone();
+        loop {
+            // Asked for before looking: what comes in between is not missed.
+            let changed = feed.changed();
+            self.send_what_may_go()?;
+            let last_call = *stop.borrow_and_update();
+            if last_call.is_some_and(|until| self.on_its_way.is_empty() || Instant::now() >= until) {
+                return Ok(End::Stopped);
+            }
+            if !self.on_its_way.is_empty() && self.heard_at.elapsed() >= ANSWER_LIMIT {
+                return Err(UplinkError::Silent { seconds: ANSWER_LIMIT.as_secs() });
+            }
+            if Instant::now() >= look_at {
+                look_at = Instant::now() + LOOK;
+                if renew() {
+                    return Ok(End::Renewed);
+                }
+            }
+            let wake_at = self.wakes_at(look_at, last_call);
+            tokio::select! {
+                Some(answer) = self.answers.1.recv() => {
+                    self.take(answer)?;
+                    while let Ok(answer) = self.answers.1.try_recv() {
+                        self.take(answer)?;
+                    }
+                }
+                () = changed => {}
+                () = sleep_until(wake_at) => {}
+                // Nobody who could stop us is left: the node is gone.
+                result = stop.changed() => if result.is_err() { return Ok(End::Stopped) },
+            }
+        }
+    }
+
+    fn wakes_at(&self, look_at: Instant, last_call: Option<Instant>) -> Instant {
+        // What could go has just gone: only a rest that is not over yet is waited for.
+        let rests = self.backlog.loads == 0 && self.backlog_rests_until > Instant::now();
+        let has_backlog = || self.lanes.iter().any(|lane| lane.kind == Kind::Backlog && !lane.is_over());
+        let backlog = (rests && has_backlog()).then_some(self.backlog_rests_until);
+        let retry = self.retries.iter().map(|(due, ..)| *due).min();
+        [backlog, retry, last_call].into_iter().flatten().fold(look_at, Instant::min)
+    }
+
+    /// Fills both windows.
+    fn send_what_may_go(&mut self) -> Result<(), UplinkError> {
+        let now = Instant::now();
+        for _ in 0..self.retries.len() {
+            let Some((due, lane, load)) = self.retries.pop_front() else { break };
+            if due <= now {
+                self.lanes[lane].put_back(load);
+            } else {
+                self.retries.push_back((due, lane, load));
+            }
+        }
+        self.live.was_full = self.fill(Kind::Live)?;
+        if self.backlog.loads == 0 && now >= self.backlog_rests_until {
+            self.backlog.since = now;
+            self.backlog.was_full = self.fill(Kind::Backlog)?;
+        }
+        Ok(())
+    }
+
+    /// Sends from the lanes of that kind. Whether more would have come had there been room.
+    fn fill(&mut self, kind: Kind) -> Result<bool, UplinkError> {
+        for index in 0..self.lanes.len() {
+            if self.lanes[index].kind != kind {
+                continue;
+            }
+            while let Some(load) = self.lanes[index].next().map_err(UplinkError::Read)? {
+                let flow = self.flow(kind);
+                if flow.bytes > 0 && flow.bytes + load.bytes() > flow.window.bytes() {
+                    self.lanes[index].put_back(load);
+                    return Ok(true);
+                }
+                self.send(index, load)?;
+            }
+        }
+        Ok(false)
+    }
+
+    fn flow(&mut self, kind: Kind) -> &mut Flow {
+        match kind {
+            Kind::Live => &mut self.live,
+            Kind::Backlog => &mut self.backlog,
+        }
+    }
+
+    /// Sends what the gateway does not have of it.
+    fn send(&mut self, index: usize, load: Load) -> Result<(), UplinkError> {
+        let table = self.lanes[index].table;
+        let stored = self.stored.entry((table, load.epoch)).or_default();
+        let missing = stored.missing(load.first_seq, load.last_seq);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let is_whole = missing == [(load.first_seq, load.last_seq)];
+        match &load.what {
+            What::Rows { rows, opening, .. } => {
+                let is_coarse = load.last_seq - load.first_seq >= u64::from(*rows);
+                let opening = Arc::clone(opening);
+                self.lanes[index].opening = Some(Arc::clone(&opening));
+                for gap in std::mem::take(&mut self.lanes[index].untold) {
+                    self.send_on(index, &opening, gap)?;
+                }
+                if is_coarse && !is_whole {
+                    // Part of what was summed up is stored as it was: the sum would count it again.
+                    return self.send_gaps(index, load.epoch, missing, GapReason::Dropped);
+                }
+                let now = std::time::Instant::now();
+                let batch = Subject::Batch(table, load.epoch, load.first_seq);
+                if self.memory.held.holds(batch, now)
+                    || self.memory.held.holds(Subject::Opening(table, opening.id), now)
+                {
+                    return Ok(());
+                }
+                self.send_on(index, &opening, load)
+            }
+            What::Gap(reason) => {
+                let reason = *reason;
+                self.send_gaps(index, load.epoch, missing, reason)
+            }
+        }
+    }
+
+    fn send_gaps(
+        &mut self,
+        index: usize,
+        epoch: u32,
+        ranges: Vec<(u64, u64)>,
+        reason: GapReason,
+    ) -> Result<(), UplinkError> {
+        for (first_seq, last_seq) in ranges {
+            let load = Load { epoch, first_seq, last_seq, what: What::Gap(reason) };
+            match self.lanes[index].opening.clone() {
+                Some(opening) => self.send_on(index, &opening, load)?,
+                None => self.lanes[index].untold.push(load),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends on a stream of that epoch and opening, which is begun if need be.
+    fn send_on(&mut self, index: usize, opening: &Arc<Opening>, load: Load) -> Result<(), UplinkError> {
+        let (table, kind) = (self.lanes[index].table, self.lanes[index].kind);
+        let fits = |put: &Put| put.epoch == load.epoch && put.opening.id == opening.id;
+        if !self.lanes[index].put.as_ref().is_some_and(fits) {
+            let number = self.puts.len() as u64;
+            let open = Open { token: self.token, epoch: load.epoch };
+            let put = Put::begin(&self.client, number, table, open, opening, self.answers.0.clone())?;
+            self.puts.push((table, load.epoch, Arc::clone(opening)));
+            self.lanes[index].put = Some(put);
+        }
+        let Some(put) = &self.lanes[index].put else { return Ok(()) };
+        match &load.what {
+            What::Rows { payload, .. } => {
+                put.rows(load.first_seq, load.last_seq, payload).ok_or(UplinkError::Unsendable { table })?;
+            }
+            What::Gap(_) => load.gap().into_iter().for_each(|gap| put.gap(gap)),
+        }
+        let reach = self.reach.entry((table, load.epoch)).or_default();
+        *reach = (*reach).max(load.last_seq);
+        if self.on_its_way.is_empty() {
+            self.heard_at = Instant::now();
+        }
+        let sent = Sent { put: put.number, lane: index, at: Instant::now(), load };
+        let flow = self.flow(kind);
+        flow.bytes += sent.load.bytes();
+        flow.loads += 1;
+        self.on_its_way.insert((table, sent.load.epoch, sent.load.first_seq), sent);
+        Ok(())
+    }
+
+    fn take(&mut self, answer: Answer) -> Result<(), UplinkError> {
+        let place = usize::try_from(answer.put).unwrap_or(usize::MAX);
+        let Some((table, epoch, opening)) = self.puts.get(place) else { return Err(UplinkError::Answer) };
+        let (table, epoch, opening) = (*table, *epoch, Arc::clone(opening));
+        match answer.said {
+            Ok(ack) => {
+                self.acknowledged(table, epoch, ack);
+                Ok(())
+            }
+            Err(Broken::Unreadable) => {
+                self.memory.status.wrong_answer();
+                Err(UplinkError::Answer)
+            }
+            Err(Broken::Status(status)) => {
+                let error = UplinkError::from_status(status);
+                if let Some(refusal) = error.refusal()
+                    && !matches!(
+                        refusal,
+                        Refusal::Quota | Refusal::IdentityConflict | Refusal::Role | Refusal::Replay
+                    )
+                {
+                    let of_stream = self.on_its_way.values().filter(|sent| sent.put == answer.put);
+                    let rows = of_stream.map(|sent| sent.load.rows()).sum();
+                    self.memory.status.refused(refusal, rows);
+                    let subject = Subject::Opening(table, opening.id);
+                    if self.memory.held.refused(subject, std::time::Instant::now()) {
+                        warn!(%table, epoch, reason = refusal.name(), "the gateway does not take this table's rows as they are; they wait in the spool");
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, table: Table, epoch: u32, ack: Ack) {
+        let reach = self.reach.get(&(table, epoch)).copied();
+        let is_sane = ack.epoch == epoch
+            && ack.first_seq <= ack.last_seq
+            && reach.is_some_and(|reach| ack.last_seq <= reach && ack.next_seq <= reach.saturating_add(1));
+        let Some(refusal) = Refusal::try_from(ack.refusal).ok().filter(|_| is_sane) else {
+            self.memory.status.wrong_answer();
+            return;
+        };
+        let from = ack.first_seq.min(if refusal == Refusal::None { 0 } else { ack.first_seq });
+        let meant: Vec<u64> = self
+            .on_its_way
+            .range((table, epoch, from)..=(table, epoch, ack.last_seq.max(ack.next_seq)))
+            .filter(|(_, sent)| {
+                let Load { first_seq, last_seq, .. } = sent.load;
+                let is_named = first_seq >= ack.first_seq && last_seq <= ack.last_seq;
+                is_named || (refusal == Refusal::None && last_seq < ack.next_seq)
+            })
+            .map(|((_, _, first), _)| *first)
+            .collect();
+        let knows = |set: &RangeSet| set.contains(ack.first_seq, ack.last_seq);
+        if meant.is_empty() && !self.stored.get(&(table, epoch)).is_some_and(knows) {
+            self.memory.status.wrong_answer();
+            return;
+        }
+        self.heard_at = Instant::now();
+        for first in meant {
+            let Some(sent) = self.on_its_way.remove(&(table, epoch, first)) else { continue };
+            self.settle(&sent);
+            if refusal == Refusal::None {
+                self.stored(table, &sent.load);
+            } else {
+                self.refused(table, refusal, sent);
+            }
+        }
+    }
+
+    fn stored(&mut self, table: Table, load: &Load) {
+        let Load { epoch, first_seq, last_seq, .. } = *load;
+        self.was_useful = true;
+        self.stored.entry((table, epoch)).or_default().insert(first_seq, last_seq);
+        self.memory.feed.confirm(table, epoch, first_seq, last_seq);
+        self.memory.held.taken(Subject::Batch(table, epoch, first_seq));
+        match &load.what {
+            What::Rows { .. } => self.memory.status.stored(table, load.rows()),
+            What::Gap(reason) => {
+                let rows = last_seq - first_seq + 1;
+                self.memory.status.lost(rows);
+                warn!(%table, epoch, first_seq, last_seq, reason = reason.name(), "the gateway was told that rows will never come");
+            }
+        }
+    }
+
+    fn refused(&mut self, table: Table, refusal: Refusal, sent: Sent) {
+        let Load { epoch, first_seq, .. } = sent.load;
+        self.memory.status.refused(refusal, sent.load.rows());
+        let subject = Subject::Batch(table, epoch, first_seq);
+        if self.memory.held.refused(subject, std::time::Instant::now()) {
+            warn!(%table, epoch, first_seq, reason = refusal.name(), "the gateway does not take these rows; they wait in the spool");
+        } else {
+            self.retries.push_back((Instant::now() + RETRY_PAUSE, sent.lane, sent.load));
+        }
+    }
+
+    /// Something is no longer on its way.
+    fn settle(&mut self, sent: &Sent) {
+        let now = Instant::now();
+        let kind = self.lanes[sent.lane].kind;
+        let flow = self.flow(kind);
+        flow.bytes -= sent.load.bytes();
+        flow.loads -= 1;
+        match kind {
+            // Once for all that was on its way together.
+            Kind::Live if sent.at >= flow.since => {
+                flow.window.answered(now - sent.at, flow.was_full);
+                flow.since = now;
+            }
+            Kind::Live => {}
+            Kind::Backlog if flow.loads == 0 => {
+                let took = now - flow.since;
+                flow.window.answered(took, flow.was_full);
+                self.backlog_rests_until = now + took;
+            }
+            Kind::Backlog => {}
+        }
+    }
+}
