@@ -38,7 +38,7 @@ fn exported(city: &City, node: &str, files: &TlsFiles) -> (PathBuf, Vec<Released
     spool.close().unwrap();
     let out = city.folder.path().join(format!("{node}-stick"));
     let done = export(&folder, node, files, &out, now()).unwrap();
-    assert!(done.segments >= 1 && done.open == 0);
+    assert!(done.segments >= 1, "{done:?}");
     (out, batches)
 }
 
