@@ -75,7 +75,7 @@ fn batch(first_seq: u64, rows: &[Row]) -> RecordBatch {
         Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.suppressed)))),
     ];
     let metadata = [(TABLE_KEY, "agg.v1"), (VOCABULARY_KEY, "hash")];
-    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let metadata = std::collections::HashMap::from(metadata.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let schema = Schema::new(Table::Agg.columns()).with_metadata(metadata);
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
