@@ -174,6 +174,7 @@ impl Cursor {
     ///
     /// An error is one of reading a file, and may pass: call it again. Where it does not, the rows are given up as
     /// damaged after some calls.
+    #[expect(clippy::should_implement_trait, reason = "an iterator ends, and this goes on")]
     pub fn next(&mut self) -> Result<Option<Parcel>, ReadError> {
         loop {
             let Place { epoch, seq } = self.place;

@@ -2,6 +2,8 @@
 //!
 //! - [`Spool`] appends sealed batches to segments of checksummed frames, one folder a table, and syncs
 //!   them in groups. It takes nothing but [`kerbside_release::ReleasedBatch`].
+//! - [`Feed`] and [`Cursor`] are the sender's side: durable rows as they may be sent, what is gone, and what the gateway
+//!   has. [`read_segment`] reads an exported segment in the same way.
 //! - [`Reader`] and [`Follower`] give the rows of a spool, a segment or a table file back, with
 //!   everything that is damaged or missing as an item of its own.
 //! - [`rows`] shows the rows of a batch as plain values.
@@ -13,7 +15,8 @@
 //! - A row that was synced is read back after a crash. What is torn is reported, never read as data.
 //! - No byte is decoded before its checksum was found right; the checksum covers the length too.
 //! - Row numbers are never used twice within an epoch. Where they cannot be trusted a new epoch begins.
-//! - A row that is dropped is counted.
+//! - A row that is dropped, or summed up with others because the spool is full, is counted.
+//! - A row is handed out only once it is durable: else a power cut would give its number to another.
 //!
 //! Units: bytes; little-endian throughout. Threads: none; one process at a time writes, any number read.
 //! Clocks: none; time comes in as a parameter.

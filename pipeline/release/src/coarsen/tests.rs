@@ -10,6 +10,8 @@ use crate::contract::check_contract;
 use crate::table::{Rule, TABLE_KEY, VOCABULARY_KEY};
 
 const MINUTE: i64 = 60_000;
+/// A hash of words, by its form.
+const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// The beginning of an hour.
 const ONE: i64 = 472_222 * HOUR_MILLIS;
 
@@ -74,8 +76,8 @@ fn batch(first_seq: u64, rows: &[Row]) -> RecordBatch {
         Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.frames))),
         Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.suppressed)))),
     ];
-    let metadata = [(TABLE_KEY, "agg.v1"), (VOCABULARY_KEY, "hash")];
-    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let metadata = [(TABLE_KEY, "agg.v1"), (VOCABULARY_KEY, HASH)];
+    let metadata = HashMap::from(metadata.map(|(key, value)| (key.to_owned(), value.to_owned())));
     let schema = Schema::new(Table::Agg.columns()).with_metadata(metadata);
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
