@@ -11,7 +11,7 @@
 //! are deleted, and the nodes send the rows again. Which numbers are stored already is looked at here, one job after
 //! the other, so rows that come twice at the same time are stored once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -277,7 +277,7 @@ async fn settle(state: &State, store: &Store, number: u64, intent: &Intent) -> R
     state.drop_intent(number)
 }
 
-fn named(number: u64, mut files: Vec<LandingFile>, ranges: Vec<(StreamKey, Vec<(u64, u64)>)>) -> Intent {
+fn named(number: u64, mut files: Vec<LandingFile>, ranges: Vec<(StreamKey, Ranges)>) -> Intent {
     for (place, file) in files.iter_mut().enumerate() {
         file.key = landing::file_key(&file.table, &file.day, number, place);
     }
@@ -291,29 +291,43 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| GatewayError::Ended("a task of the committer"))?
 }
 
+/// Row numbers, first and last.
+type Ranges = Vec<(u64, u64)>;
+
+/// Whether there would be more ranges than are remembered. What fills a hole is always taken.
+fn leaves_too_many_holes(set: &RangeSet, job: &Job) -> bool {
+    let before = set.iter().len();
+    if before < MAX_STORED_RANGES {
+        return false;
+    }
+    let mut after = set.clone();
+    after.insert(job.first_seq, job.last_seq);
+    after.iter().len() > before
+}
+
 /// What one commit writes.
 #[derive(Debug, Default)]
 struct Plan {
     rows: BTreeMap<(String, String), Vec<RecordBatch>>,
     gaps: Vec<GapRow>,
-    ranges: Vec<(StreamKey, Vec<(u64, u64)>)>,
+    ranges: Vec<(StreamKey, Ranges)>,
     outcomes: Vec<Outcome>,
     files: Vec<LandingFile>,
     bytes: Vec<Bytes>,
     stored: BTreeMap<String, u64>,
     duplicate: BTreeMap<String, u64>,
-    nodes: BTreeMap<String, ()>,
+    nodes: BTreeSet<String>,
     now: i64,
 }
 
 impl Plan {
     fn of(jobs: &[Job], state: &State) -> Result<Self, GatewayError> {
         let mut plan = Self { now: landing::now_millis(), ..Self::default() };
-        let mut sets: HashMap<&StreamKey, (RangeSet, Vec<(u64, u64)>)> = HashMap::new();
+        let mut sets: HashMap<&StreamKey, (RangeSet, Ranges)> = HashMap::new();
         for job in jobs {
             let (set, added) = sets.entry(&job.key).or_insert_with(|| (state.stored(&job.key), Vec::new()));
             let before = added.len();
-            let result = if set.iter().len() >= MAX_STORED_RANGES {
+            let result = if leaves_too_many_holes(set, job) {
                 Err(Some(Refusal::Quota))
             } else {
                 plan.take(job, set, added)?;
@@ -340,7 +354,7 @@ impl Plan {
     }
 
     /// What of a job is not stored yet.
-    fn take(&mut self, job: &Job, set: &RangeSet, added: &mut Vec<(u64, u64)>) -> Result<(), GatewayError> {
+    fn take(&mut self, job: &Job, set: &RangeSet, added: &mut Ranges) -> Result<(), GatewayError> {
         let missing = set.missing(job.first_seq, job.last_seq);
         let gap = |(first_seq, last_seq): (u64, u64), reason: &'static str| {
             let StreamKey { node, table, epoch } = job.key.clone();
@@ -368,7 +382,7 @@ impl Plan {
                 }
                 *self.stored.entry(job.key.table.clone()).or_default() += kept;
                 *self.duplicate.entry(job.key.table.clone()).or_default() += rows - kept;
-                self.nodes.insert(job.key.node.clone(), ());
+                self.nodes.insert(job.key.node.clone());
             }
         }
         added.extend(missing);
@@ -410,7 +424,7 @@ impl Plan {
         for gap in &self.gaps {
             metrics.gap_rows(&gap.table, gap.reason).add(gap.rows());
         }
-        for node in self.nodes.keys() {
+        for node in &self.nodes {
             metrics.node_stored(node).set(self.now as f64 / 1000.0);
         }
     }

@@ -223,7 +223,7 @@ fn sorted(table: &str, batches: &[RecordBatch]) -> Result<RecordBatch, GatewayEr
     let all = arrow_select::concat::concat_batches(&schema, batches)?;
     let missing = || GatewayError::StateContent(format!("{table} without a column that it is sorted by"));
     let column = |name: &str| all.column_by_name(name).ok_or_else(missing);
-    let texts = |name: &str| Ok::<_, GatewayError>(column(name)?.as_string_opt::<i32>().ok_or_else(missing)?);
+    let texts = |name: &str| column(name)?.as_string_opt::<i32>().ok_or_else(missing);
     let (second, time, number) =
         if table == GAP_TABLE { ("table", "told_at", "first_seq") } else { ("camera", "t0", "seq") };
     let (node, second) = (texts("node")?, texts(second)?);

@@ -37,6 +37,8 @@ pub struct Gateway {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     committer: JoinHandle<Result<(), GatewayError>>,
     compactor: Compactor,
+    /// Becomes true when a part has ended that must not.
+    ended: watch::Receiver<bool>,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -69,6 +71,7 @@ impl Gateway {
         let (healthy, alive) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
+        let (tell_end, ended) = watch::channel(false);
         let (committer, entrance) = Committer::new(
             Arc::clone(&state),
             Arc::clone(&store),
@@ -77,11 +80,12 @@ impl Gateway {
             Arc::clone(&healthy),
         );
         let committer = tokio::spawn({
-            let alive = Arc::clone(&alive);
+            let (alive, tell_end) = (Arc::clone(&alive), tell_end.clone());
             async move {
-                let ended = committer.run().await;
+                let result = committer.run().await;
                 alive.store(false, Ordering::Release);
-                ended
+                tell_end.send_replace(true);
+                result
             }
         });
         let (config_sender, config) = watch::channel(Arc::clone(files.current()));
@@ -110,7 +114,12 @@ impl Gateway {
         };
         let endings = Endings { stop: stopping, cut: cutting };
         let service = Service(Arc::new(shared));
-        let server = tokio::spawn(serve::serve(listener, config, service, leases, metrics.clone(), endings));
+        let serving = serve::serve(listener, config, service, leases, metrics.clone(), endings);
+        let server = tokio::spawn(async move {
+            let result = serving.await;
+            tell_end.send_replace(true);
+            result
+        });
         let facts = status::Facts { telemetry: Arc::clone(&telemetry), metrics, healthy, alive };
         let status = tokio::spawn(async move {
             if let Err(error) = axum::serve(status_listener, status::pages(facts)).await {
@@ -126,6 +135,7 @@ impl Gateway {
             server,
             committer,
             compactor,
+            ended,
             helpers: vec![reloading, status, compacting],
         })
     }
@@ -160,11 +170,10 @@ impl Gateway {
     }
 
     /// Waits until the gateway cannot go on, which it does for ever if all is well.
-    pub async fn failed(&mut self) {
-        tokio::select! {
-            _ = &mut self.committer => {}
-            _ = &mut self.server => {}
-        }
+    pub async fn failed(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that whoever could tell is gone, and so has ended.
+        let _ = ended.wait_for(|ended| *ended).await;
     }
 
     /// Stops: no new connections, streams end with what they have sent stored and acknowledged.

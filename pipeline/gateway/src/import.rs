@@ -110,8 +110,8 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    async fn run(mut self, mut content: SegmentContent) -> Result<SegmentReply, Failure> {
-        while let Some(parcel) = content.next() {
+    async fn run(mut self, content: SegmentContent) -> Result<SegmentReply, Failure> {
+        for parcel in content {
             let (_, first_seq, last_seq) = parcel.span();
             let taken = match parcel {
                 Parcel::Gap { reason, .. } => {

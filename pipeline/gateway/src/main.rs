@@ -145,7 +145,7 @@ impl Run {
 async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut gateway = Gateway::start(settings).await?;
+    let gateway = Gateway::start(settings).await?;
     tracing::info!(address = %gateway.address(), metrics = %gateway.metrics_address(), "the gateway runs");
     tokio::select! {
         _ = interrupt.recv() => {}

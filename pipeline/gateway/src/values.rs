@@ -216,7 +216,7 @@ impl Rules {
     fn incident(&self, rows: &Rows<'_>, release: &[Rule]) -> Result<(), Refused> {
         let (from, to) = (rows.of::<TimestampMillisecondType>("t0")?, rows.of::<TimestampMillisecondType>("t1")?);
         let steps = |name: &'static str, step: u8| -> Result<(), Refused> {
-            let wrong_one = |share: &u8| *share > 100 || share % step != 0;
+            let wrong_one = |share: &u8| *share > 100 || !share.is_multiple_of(step);
             if rows.of::<UInt8Type>(name)?.iter().any(wrong_one) {
                 return Err(wrong(name, "no share in its steps"));
             }

@@ -449,7 +449,7 @@ async fn rows_of_a_demonstration_are_stored_only_where_that_is_wanted() {
 async fn f_42_who_has_no_valid_certificate_is_told_apart_by_reason() {
     let mut city = City::new();
     let revoked = city.issue(Role::Node, "revoked-one");
-    let list = city.authority.revoke(&[revoked.certificate.clone()], now()).unwrap();
+    let list = city.authority.revoke(std::slice::from_ref(&revoked.certificate), now()).unwrap();
     city.settings.tls.revoked = Some(list.path);
     let gateway = city.start().await;
     let neighbour = Neighbour::start(&city, &gateway);
@@ -520,8 +520,10 @@ struct Described {
     is_compressed: bool,
 }
 
+type Lie = fn(&mut Described);
+
 /// The same message with another description.
-fn described_anew(rows: &Message, change: fn(&mut Described)) -> Message {
+fn described_anew(rows: &Message, change: Lie) -> Message {
     use arrow_ipc::{
         BodyCompression, BodyCompressionArgs, BodyCompressionMethod, CompressionType, Message as Described_,
         MessageArgs, MessageHeader, MetadataVersion, RecordBatch as Batch, RecordBatchArgs, root_as_message,
@@ -565,7 +567,7 @@ async fn descriptions_that_lie_about_their_body_are_refused() {
     let gateway = city.start().await;
     let files = city.issue(Role::Node, "hostile");
     let honest = encode(Cabinet::new("hostile", 7).agg(1)[0].get());
-    let lies: [(&str, fn(&mut Described), Refusal); 12] = [
+    let lies: [(&str, Lie, Refusal); 12] = [
         ("nothing", |_| {}, Refusal::None),
         ("a body to be unpacked", |told| told.is_compressed = true, Refusal::Malformed),
         ("a million million rows", |told| told.length = 1 << 40, Refusal::Size),
