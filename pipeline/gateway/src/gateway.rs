@@ -105,6 +105,7 @@ impl Gateway {
             pins,
             metrics: metrics.clone(),
             accept_demo: settings.accept_demo,
+            tls: settings.tls.clone(),
             stop: stopping.clone(),
         };
         let endings = Endings { stop: stopping, cut: cutting };

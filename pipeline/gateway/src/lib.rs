@@ -22,6 +22,7 @@ mod compact;
 mod error;
 mod gateway;
 mod get;
+mod import;
 mod ipc;
 pub mod landing;
 mod put;

@@ -42,11 +42,8 @@ pub(crate) async fn serve(
     messages: Streaming<FlightData>,
     acks: Acks,
 ) {
-    let Ok(_place) = connection.streams.try_acquire() else {
-        // Whoever has hung up needs no reason.
-        let _ = acks.try_send(Err(Status::resource_exhausted("too many streams at once")));
-        return;
-    };
+    // One more than may be at a time waits for another to end.
+    let Ok(Ok(_place)) = tokio::time::timeout(IDLE, connection.streams.acquire()).await else { return };
     let ended = Put::run(&shared, &connection, messages, &acks).await;
     let status = match ended {
         Ok(()) => return,
@@ -233,29 +230,11 @@ impl<'a> Put<'a> {
         self.shared.quotas.take(&self.connection.name, rows, bytes as u64, now())
     }
 
-    /// Under one hash there is one vocabulary, from the first rows on.
     async fn pin(&mut self) -> Result<(), End> {
-        if self.is_pinned {
-            return Ok(());
+        if !self.is_pinned {
+            pin(self.shared, &self.checker, &self.key).await?;
+            self.is_pinned = true;
         }
-        let Some(digest) = self.checker.vocabulary_digest() else {
-            return Err(Refused::new(Refusal::Malformed, "rows before all words are known").into());
-        };
-        let (node, table) = (self.key.node.clone(), self.key.table.clone());
-        let hash = self.checker.vocabulary().to_owned();
-        match self.shared.state.vocabulary(&node, &hash, &table) {
-            Some(known) if known == digest => {}
-            Some(_) => {
-                let why = "other words than before under the same hash of the vocabulary";
-                return Err(Refused::new(Refusal::Vocabulary, why).into());
-            }
-            None => {
-                self.shared.quotas.take_vocabulary(&node, now())?;
-                let state = Arc::clone(&self.shared.state);
-                blocking(move || state.set_vocabulary(&node, &hash, &table, digest)).await?;
-            }
-        }
-        self.is_pinned = true;
         Ok(())
     }
 
@@ -323,6 +302,27 @@ impl Shared {
     }
 }
 
+/// Under one hash a node has one vocabulary, from the first rows on. A new one is on the disk when this returns.
+pub(crate) async fn pin(shared: &Shared, checker: &Checker, key: &StreamKey) -> Result<(), Failure> {
+    let Some(digest) = checker.vocabulary_digest() else {
+        return Err(Refused::new(Refusal::Malformed, "rows before all words are known").into());
+    };
+    let StreamKey { node, table, .. } = key.clone();
+    let hash = checker.vocabulary().to_owned();
+    match shared.state.vocabulary(&node, &hash, &table) {
+        Some(known) if known == digest => Ok(()),
+        Some(_) => {
+            let why = "other words than before under the same hash of the vocabulary";
+            Err(Refused::new(Refusal::Vocabulary, why).into())
+        }
+        None => {
+            shared.quotas.take_vocabulary(&node, now())?;
+            let state = Arc::clone(&shared.state);
+            Ok(blocking(move || state.set_vocabulary(&node, &hash, &table, digest)).await?)
+        }
+    }
+}
+
 fn said(message: &FlightData) -> Result<Said, Refused> {
     if message.app_metadata.len() > wire::MAX_METADATA_BYTES {
         return Err(Refused::new(Refusal::Size, "too much beside the rows"));
@@ -348,7 +348,8 @@ fn idle() -> End {
     End::Status(Status::deadline_exceeded("nothing came for too long"))
 }
 
-fn now() -> (Instant, i64) {
+/// The moment, for quotas.
+pub(crate) fn now() -> (Instant, i64) {
     (Instant::now(), now_millis())
 }
 

@@ -255,7 +255,8 @@ fn reason_of(error: &io::Error) -> (&'static str, String) {
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => "expired",
             CertificateError::Revoked | CertificateError::UnknownRevocationStatus => "revoked",
-            CertificateError::UnknownIssuer => "unknown_authority",
+            // The latter where another authority has the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => "unknown_authority",
             _ => "certificate",
         },
         Some(RustlsError::PeerIncompatible(why)) => match why {

@@ -3,6 +3,7 @@
 //! | call | node | courier | reader |
 //! | --- | --- | --- | --- |
 //! | `DoAction` resume, `DoPut` | yes | | |
+//! | `DoAction` import, import-segment | | yes | |
 //! | `DoGet`, `ListFlights`, `GetFlightInfo`, `GetSchema` | | | yes |
 
 use std::sync::Arc;
@@ -17,14 +18,14 @@ use arrow_schema::SchemaRef;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use kerbside_telemetry::GatewayMetrics;
-use kerbside_uplink::tls::Role;
-use kerbside_uplink::wire::{self, Refusal, ResumeRequest};
-use prost::Message as _;
+use kerbside_uplink::tls::{Role, TlsFiles};
+use kerbside_uplink::wire::{self, ImportRequest, Refusal, ResumeRequest};
 use tokio::sync::{mpsc, watch};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::commit::Entrance;
 use crate::get::{self, Pins};
+use crate::import;
 use crate::landing::Store;
 use crate::put;
 use crate::quota::Quotas;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) pins: Arc<Pins>,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) accept_demo: bool,
+    /// Who may vouch for what a courier brings.
+    pub(crate) tls: TlsFiles,
     /// Becomes true when the gateway is asked to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -94,14 +97,31 @@ impl Service {
             .map_err(|error| refuse(Refused::new(Refusal::Malformed, error.to_string())))?;
         let (leases, of) = (Arc::clone(&self.0.leases), Arc::clone(&connection));
         let resumed = tokio::task::spawn_blocking(move || leases.resume(&of, &request)).await;
-        match resumed.map_err(|_| Status::internal("the call failed"))? {
+        self.answer(&connection, resumed.map_err(|_| Status::internal("the call failed"))?)
+    }
+
+    async fn import(&self, connection: &Connection, body: &[u8]) -> Result<Items<arrow_flight::Result>, Status> {
+        let request = wire::decode::<ImportRequest>(body);
+        let request = request.map_err(|error| {
+            self.0.refuse(&connection.name, Refused::new(Refusal::Malformed, error.to_string()))
+        })?;
+        self.answer(connection, import::begin(&self.0, connection, &self.0.tls, request).await)
+    }
+
+    /// The one result of an action.
+    fn answer(
+        &self,
+        connection: &Connection,
+        answer: Result<impl prost::Message, Failure>,
+    ) -> Result<Items<arrow_flight::Result>, Status> {
+        match answer {
             Ok(reply) => {
                 let result = arrow_flight::Result { body: reply.encode_to_vec().into() };
                 Ok(futures::stream::once(async move { Ok(result) }).boxed())
             }
-            Err(Failure::Refused(refused)) => Err(refuse(refused)),
+            Err(Failure::Refused(refused)) => Err(self.0.refuse(&connection.name, refused)),
             Err(Failure::Gateway(error)) => {
-                tracing::error!(%error, "a node could not be answered");
+                tracing::error!(%error, "a call could not be answered");
                 Err(Status::unavailable("the gateway cannot answer for now"))
             }
         }
@@ -123,6 +143,11 @@ impl FlightService for Service {
         let action = request.into_inner();
         match action.r#type.as_str() {
             wire::RESUME => self.resume(connection, &action).await.map(Response::new),
+            wire::IMPORT => self.import(&connection, &action.body).await.map(Response::new),
+            wire::IMPORT_SEGMENT => {
+                let taken = import::segment(&self.0, &connection, action.body).await;
+                self.answer(&connection, taken).map(Response::new)
+            }
             _ => Self::unimplemented(),
         }
     }

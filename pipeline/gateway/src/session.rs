@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kerbside_telemetry::GatewayMetrics;
+use kerbside_uplink::export::Manifest;
 use kerbside_uplink::tls::Role;
 use kerbside_uplink::wire::{self, MAX_RANGES, Open, Range, Refusal, ResumeReply, ResumeRequest, Stored};
 use tokio::sync::{Semaphore, watch};
@@ -17,8 +18,9 @@ use crate::error::GatewayError;
 use crate::refused::Refused;
 use crate::state::{State, StreamKey, Tokens};
 
-/// Streams of rows of one connection at a time: three tables, each while the vocabulary changes, with room.
-const STREAMS: usize = 8;
+/// Streams of rows of one connection that are read at a time: three tables, new rows beside old ones, each while the
+/// vocabulary changes.
+const STREAMS: usize = 12;
 /// The most streams that a node asks about: three tables, and every epoch that a spool can hold.
 const MAX_STREAMS: usize = 4096;
 
@@ -30,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) role: Role,
     /// How many streams of rows may still begin.
     pub(crate) streams: Semaphore,
+    /// What a courier has shown last.
+    import: Mutex<Option<Arc<Manifest>>>,
     /// Becomes true when another connection has taken this one's place.
     fenced: watch::Sender<bool>,
 }
@@ -38,12 +42,27 @@ impl Connection {
     pub(crate) fn new(name: String, role: Role) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, name, role, streams: Semaphore::new(STREAMS), fenced: watch::Sender::new(false) }
+        Self {
+            id,
+            name,
+            role,
+            streams: Semaphore::new(STREAMS),
+            import: Mutex::default(),
+            fenced: watch::Sender::new(false),
+        }
     }
 
     /// Tells when another connection has taken this one's place.
     pub(crate) fn fenced(&self) -> watch::Receiver<bool> {
         self.fenced.subscribe()
+    }
+
+    pub(crate) fn set_import(&self, manifest: Manifest) {
+        *self.import.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(manifest));
+    }
+
+    pub(crate) fn import(&self) -> Option<Arc<Manifest>> {
+        self.import.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Refuses what another role may do.
@@ -97,6 +116,11 @@ impl Leases {
         Self { state, nodes, metrics, held: Mutex::default() }
     }
 
+    /// Whether rows of a node are taken at all.
+    pub(crate) fn is_listed(&self, node: &str) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
+    }
+
     /// A node's first words. Blocks: the new token is on the disk when it returns.
     pub(crate) fn resume(
         &self,
@@ -105,7 +129,7 @@ impl Leases {
     ) -> Result<ResumeReply, Failure> {
         let node = connection.name.as_str();
         connection.must_be(Role::Node)?;
-        if self.nodes.as_ref().is_some_and(|nodes| !nodes.contains(node)) {
+        if !self.is_listed(node) {
             return Err(Refused::new(Refusal::Role, "this node is not on the gateway's list").into());
         }
         let asked = asked(request)?;

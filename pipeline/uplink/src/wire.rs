@@ -8,6 +8,9 @@
 //!           each record batch      Rows in app_metadata
 //!           no Arrow message       Gap in app_metadata: rows that will never come
 //!        ←  PutResult              Ack in app_metadata, only after the gateway's own commit
+//!
+//! DoAction  "kerbside.import.v1"            ImportRequest → ImportReply: a courier shows what a node has exported
+//! DoAction  "kerbside.import-segment.v1"    the bytes of one of its segments → SegmentReply, once all is stored
 //! ```
 //!
 //! Rows may come in any order, since the newest go first: what is stored is a set of ranges. `Ack` is
@@ -224,6 +227,46 @@ pub struct Ack {
     pub last_seq: u64,
     /// [`Refusal`]; 0 where the rows are stored.
     #[prost(enumeration = "Refusal", tag = "5")]
+    pub refusal: i32,
+}
+
+/// A courier's first words about an export: three of its files, as they are. The gateway believes what the node has
+/// signed, and the courier nothing.
+#[derive(Clone, PartialEq, Message)]
+pub struct ImportRequest {
+    /// `manifest.json`.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub manifest: Bytes,
+    /// `manifest.sig`.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: Bytes,
+    /// `node.pem`.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub certificate: Bytes,
+}
+
+/// What the gateway makes of it: the segments of the manifest may be sent on this connection, until another manifest is.
+#[derive(Clone, PartialEq, Message)]
+pub struct ImportReply {
+    /// The node that has signed.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// How many segments belong to it.
+    #[prost(uint64, tag = "2")]
+    pub segments: u64,
+}
+
+/// What became of a segment, after the gateway's own commit.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct SegmentReply {
+    /// Numbers of rows that are stored or known never to come, those included that were before.
+    #[prost(uint64, tag = "1")]
+    pub settled: u64,
+    /// Batches that were refused.
+    #[prost(uint64, tag = "2")]
+    pub refused: u64,
+    /// The first [`Refusal`] of a batch; 0 where none was refused.
+    #[prost(enumeration = "Refusal", tag = "3")]
     pub refusal: i32,
 }
 

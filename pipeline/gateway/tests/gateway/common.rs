@@ -34,7 +34,7 @@ use kerbside_release::{
 };
 use kerbside_uplink::enroll::{DevAuthority, Request};
 use kerbside_uplink::tls::client_config;
-pub use kerbside_uplink::tls::{Role, TlsFiles};
+pub(crate) use kerbside_uplink::tls::{Role, TlsFiles};
 use kerbside_uplink::wire::{
     self, Ack, Gap, GapReason, Open, Position, ResumeReply, ResumeRequest, Rows, Said, Up,
 };
@@ -46,26 +46,26 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request as Call, Status, Streaming};
 
-pub const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// 2026-03-29T10:00:00Z.
-pub const START: WallTime = WallTime::from_unix_millis(1_774_778_400_000);
+pub(crate) const START: WallTime = WallTime::from_unix_millis(1_774_778_400_000);
 /// Longer than any step of a test takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn now() -> WallTime {
+pub(crate) fn now() -> WallTime {
     WallTime::from_unix_nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64)
 }
 
 /// An authority and a gateway's settings in a folder of their own.
-pub struct City {
-    pub folder: tempfile::TempDir,
-    pub authority: DevAuthority,
-    pub settings: Settings,
+pub(crate) struct City {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) authority: DevAuthority,
+    pub(crate) settings: Settings,
 }
 
 impl City {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = DevAuthority::create(&folder.path().join("ca"), now() - DAY, now() + DAY).unwrap();
         let issued = authority.issue(&request(Role::Gateway, "city", now() + DAY)).unwrap();
@@ -87,20 +87,20 @@ impl City {
         Self { folder, authority, settings }
     }
 
-    pub fn issue(&self, role: Role, name: &str) -> TlsFiles {
+    pub(crate) fn issue(&self, role: Role, name: &str) -> TlsFiles {
         self.issue_until(role, name, now() + DAY)
     }
 
-    pub fn issue_until(&self, role: Role, name: &str, until: WallTime) -> TlsFiles {
+    pub(crate) fn issue_until(&self, role: Role, name: &str, until: WallTime) -> TlsFiles {
         let issued = self.authority.issue(&request(role, name, until)).unwrap();
         self.authority.write(&issued, &self.folder.path().join(name)).unwrap()
     }
 
-    pub async fn start(&self) -> Gateway {
+    pub(crate) async fn start(&self) -> Gateway {
         Gateway::start(&self.settings).await.unwrap()
     }
 
-    pub fn landing(&self) -> PathBuf {
+    pub(crate) fn landing(&self) -> PathBuf {
         self.folder.path().join("landing")
     }
 }
@@ -111,22 +111,22 @@ fn request(role: Role, name: &str, not_after: WallTime) -> Request {
 }
 
 /// The value of a metric, with its labels as they are rendered.
-pub fn metric(gateway: &Gateway, name: &str) -> f64 {
+pub(crate) fn metric(gateway: &Gateway, name: &str) -> f64 {
     let page = gateway.render_metrics();
     let line = page.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
     line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
-pub fn refused(gateway: &Gateway, reason: &str) -> f64 {
+pub(crate) fn refused(gateway: &Gateway, reason: &str) -> f64 {
     metric(gateway, &format!("kerbside_gateway_refused_total{{reason=\"{reason}\"}}"))
 }
 
-pub fn shaken_off(gateway: &Gateway, reason: &str) -> f64 {
+pub(crate) fn shaken_off(gateway: &Gateway, reason: &str) -> f64 {
     metric(gateway, &format!("kerbside_gateway_handshakes_refused_total{{reason=\"{reason}\"}}"))
 }
 
 /// Waits until something is so.
-pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -136,29 +136,24 @@ pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// A release stage.
-pub struct Cabinet {
+pub(crate) struct Cabinet {
     release: Release,
     minute: u64,
     incidents: u32,
 }
 
-pub struct Epochs {
-    pub epoch: u32,
-    pub agg: u64,
-}
-
 impl Cabinet {
-    pub fn new(name: &str, epoch: u32) -> Self {
+    pub(crate) fn new(name: &str, epoch: u32) -> Self {
         Self::with_site(name, "crossing", epoch)
     }
 
-    pub fn with_site(name: &str, site: &str, epoch: u32) -> Self {
+    pub(crate) fn with_site(name: &str, site: &str, epoch: u32) -> Self {
         let guarantee =
             Guarantee::Private { noise: Noise::from_key([3; 32]), ledger: Box::new(MemoryLedger::new()) };
         Self::with(name, site, StreamPosition { epoch, next_seq: 0 }, guarantee)
     }
 
-    pub fn with(name: &str, site: &str, at: StreamPosition, guarantee: Guarantee) -> Self {
+    pub(crate) fn with(name: &str, site: &str, at: StreamPosition, guarantee: Guarantee) -> Self {
         let identity = NodeIdentity {
             node: name.to_owned(),
             software: "0.1.0".to_owned(),
@@ -192,7 +187,7 @@ impl Cabinet {
     }
 
     /// What is released in the next minute: two rows a camera, and three every quarter of an hour.
-    pub fn minute(&mut self) -> Vec<ReleasedBatch> {
+    pub(crate) fn minute(&mut self) -> Vec<ReleasedBatch> {
         let at = MediaTime::from_millis(self.minute * 60_000 + 1000);
         let frame = FrameReport {
             media: at,
@@ -214,12 +209,12 @@ impl Cabinet {
     }
 
     /// Rows of `agg.v1` of the next minutes, one batch each.
-    pub fn agg(&mut self, minutes: usize) -> Vec<ReleasedBatch> {
+    pub(crate) fn agg(&mut self, minutes: usize) -> Vec<ReleasedBatch> {
         (0..minutes).flat_map(|_| self.minute()).filter(|batch| batch.table() == Table::Agg).collect()
     }
 
     /// A batch of `incident.v1`: something begins and ends.
-    pub fn incident(&mut self) -> ReleasedBatch {
+    pub(crate) fn incident(&mut self) -> ReleasedBatch {
         self.incidents += 1;
         let at = MediaTime::from_millis(self.minute * 60_000 + 2000);
         let frame = FrameReport {
@@ -258,29 +253,29 @@ impl Cabinet {
 
 /// One encapsulated message.
 #[derive(Clone, Debug)]
-pub struct Message {
-    pub header: Bytes,
-    pub body: Bytes,
+pub(crate) struct Message {
+    pub(crate) header: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// A batch as its messages.
 #[derive(Clone, Debug)]
-pub struct Encoded {
-    pub table: String,
-    pub epoch: u32,
-    pub schema: Message,
-    pub dictionaries: Vec<Message>,
-    pub rows: Message,
-    pub first_seq: u64,
-    pub last_seq: u64,
+pub(crate) struct Encoded {
+    pub(crate) table: String,
+    pub(crate) epoch: u32,
+    pub(crate) schema: Message,
+    pub(crate) dictionaries: Vec<Message>,
+    pub(crate) rows: Message,
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
 }
 
-pub fn encode(batch: &RecordBatch) -> Encoded {
+pub(crate) fn encode(batch: &RecordBatch) -> Encoded {
     let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).unwrap();
     encode_with(batch, &options)
 }
 
-pub fn encode_with(batch: &RecordBatch, options: &IpcWriteOptions) -> Encoded {
+pub(crate) fn encode_with(batch: &RecordBatch, options: &IpcWriteOptions) -> Encoded {
     let message = |data: arrow_ipc::writer::EncodedData| Message {
         header: data.ipc_message.into(),
         body: data.arrow_data.into(),
@@ -303,12 +298,12 @@ pub fn encode_with(batch: &RecordBatch, options: &IpcWriteOptions) -> Encoded {
     }
 }
 
-pub fn numbers(encoded: &Encoded) -> Rows {
+pub(crate) fn numbers(encoded: &Encoded) -> Rows {
     let crc = wire::checksum(&encoded.rows.header, &encoded.rows.body);
     Rows { first_seq: encoded.first_seq, last_seq: encoded.last_seq, crc }
 }
 
-pub fn flight(message: &Message, said: Option<Said>) -> FlightData {
+pub(crate) fn flight(message: &Message, said: Option<Said>) -> FlightData {
     let app_metadata = said.map(|said| Up { said: Some(said) }.encode_to_vec().into()).unwrap_or_default();
     FlightData {
         flight_descriptor: None,
@@ -318,22 +313,22 @@ pub fn flight(message: &Message, said: Option<Said>) -> FlightData {
     }
 }
 
-pub fn opening(encoded: &Encoded, token: u64) -> Vec<FlightData> {
+pub(crate) fn opening(encoded: &Encoded, token: u64) -> Vec<FlightData> {
     let mut first = flight(&encoded.schema, Some(Said::Open(Open { token, epoch: encoded.epoch })));
     first.flight_descriptor = Some(FlightDescriptor::new_path(vec![encoded.table.clone()]));
     std::iter::once(first).chain(encoded.dictionaries.iter().map(|message| flight(message, None))).collect()
 }
 
-pub type Client = FlightServiceClient<Channel>;
+pub(crate) type Client = FlightServiceClient<Channel>;
 
 /// A connection; the error is that of the handshake or of the first byte after it.
-pub async fn connect(address: SocketAddr, files: &TlsFiles) -> Result<Client, tonic::transport::Error> {
+pub(crate) async fn connect(address: SocketAddr, files: &TlsFiles) -> Result<Client, tonic::transport::Error> {
     let channel = channel(address, files).await?;
     Ok(FlightServiceClient::new(channel).max_decoding_message_size(64 << 20).max_encoding_message_size(usize::MAX))
 }
 
 /// The same for one's own HTTP.
-pub async fn connect_raw(address: SocketAddr, files: &TlsFiles) -> Channel {
+pub(crate) async fn connect_raw(address: SocketAddr, files: &TlsFiles) -> Channel {
     channel(address, files).await.unwrap()
 }
 
@@ -370,11 +365,15 @@ impl tonic::codegen::Service<tonic::codegen::http::Uri> for Connector {
     }
 }
 
-pub fn position(table: Table, epoch: u32, next_seq: u64) -> Position {
+pub(crate) fn position(table: Table, epoch: u32, next_seq: u64) -> Position {
     Position { table: wire::table_number(table), epoch, next_seq }
 }
 
-pub async fn resume(client: &mut Client, token: u64, streams: Vec<Position>) -> Result<ResumeReply, Status> {
+pub(crate) async fn resume(
+    client: &mut Client,
+    token: u64,
+    streams: Vec<Position>,
+) -> Result<ResumeReply, Status> {
     let request = ResumeRequest { token, instance: 1, streams };
     let action = Action { r#type: wire::RESUME.to_owned(), body: request.encode_to_vec().into() };
     let mut results = client.do_action(Call::new(action)).await?.into_inner();
@@ -383,14 +382,14 @@ pub async fn resume(client: &mut Client, token: u64, streams: Vec<Position>) -> 
 }
 
 /// A stream of rows.
-pub struct Upload {
+pub(crate) struct Upload {
     sender: Option<mpsc::UnboundedSender<FlightData>>,
     acks: Streaming<PutResult>,
 }
 
 impl Upload {
     /// A stream whose first messages are these.
-    pub async fn begin(client: &mut Client, messages: Vec<FlightData>) -> Result<Self, Status> {
+    pub(crate) async fn begin(client: &mut Client, messages: Vec<FlightData>) -> Result<Self, Status> {
         let (sender, receiver) = mpsc::unbounded_channel();
         for message in messages {
             sender.send(message).unwrap();
@@ -400,31 +399,31 @@ impl Upload {
         Ok(Self { sender: Some(sender), acks })
     }
 
-    pub async fn open(client: &mut Client, token: u64, encoded: &Encoded) -> Self {
+    pub(crate) async fn open(client: &mut Client, token: u64, encoded: &Encoded) -> Self {
         Self::begin(client, opening(encoded, token)).await.unwrap()
     }
 
-    pub fn send(&self, message: FlightData) {
+    pub(crate) fn send(&self, message: FlightData) {
         // The stream may have ended; whoever waits for its acknowledgements is told why.
         let _ = self.sender.as_ref().unwrap().send(message);
     }
 
-    pub fn rows(&self, encoded: &Encoded) {
+    pub(crate) fn rows(&self, encoded: &Encoded) {
         self.send(flight(&encoded.rows, Some(Said::Rows(numbers(encoded)))));
     }
 
-    pub fn gap(&self, first_seq: u64, last_seq: u64, reason: GapReason) {
+    pub(crate) fn gap(&self, first_seq: u64, last_seq: u64, reason: GapReason) {
         let none = Message { header: Bytes::new(), body: Bytes::new() };
         self.send(flight(&none, Some(Said::Gap(Gap { first_seq, last_seq, reason: reason as i32 }))));
     }
 
-    pub async fn ack(&mut self) -> Result<Ack, Status> {
+    pub(crate) async fn ack(&mut self) -> Result<Ack, Status> {
         let message = tokio::time::timeout(PATIENCE, self.acks.message()).await.expect("an acknowledgement");
         message.map(|result| wire::decode(&result.expect("a stream that goes on").app_metadata).unwrap())
     }
 
     /// No more rows come; what the gateway says until it ends the stream too.
-    pub async fn finish(mut self) -> Result<Vec<Ack>, Status> {
+    pub(crate) async fn finish(mut self) -> Result<Vec<Ack>, Status> {
         self.sender = None;
         let mut acks = Vec::new();
         while let Some(result) = tokio::time::timeout(PATIENCE, self.acks.message()).await.expect("an end")? {
@@ -435,12 +434,12 @@ impl Upload {
 }
 
 /// The refusal that a call or stream ended with.
-pub fn refusal(status: &Status) -> Option<wire::Refusal> {
+pub(crate) fn refusal(status: &Status) -> Option<wire::Refusal> {
     wire::Refusal::from_name(status.metadata().get(wire::REFUSAL_TRAILER)?.to_str().ok()?)
 }
 
 /// Sends batches that share a schema over a connection of their own, and waits until they are stored.
-pub async fn deliver(address: SocketAddr, files: &TlsFiles, token: u64, batches: &[ReleasedBatch]) -> u64 {
+pub(crate) async fn deliver(address: SocketAddr, files: &TlsFiles, token: u64, batches: &[ReleasedBatch]) -> u64 {
     let mut client = connect(address, files).await.unwrap();
     let encoded: Vec<Encoded> = batches.iter().map(|batch| encode(batch.get())).collect();
     let (table, epoch) = (batches[0].table(), batches[0].epoch());
@@ -455,7 +454,7 @@ pub async fn deliver(address: SocketAddr, files: &TlsFiles, token: u64, batches:
 }
 
 /// The rows of a table in a landing, each as text, in order.
-pub fn landed(landing: &Path, table: &str) -> Vec<String> {
+pub(crate) fn landed(landing: &Path, table: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for file in parquet_files(&landing.join(table)) {
         let bytes = Bytes::from(std::fs::read(&file).unwrap());
@@ -467,7 +466,7 @@ pub fn landed(landing: &Path, table: &str) -> Vec<String> {
     rows
 }
 
-pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn parquet_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut files = Vec::new();
     for entry in entries.map(Result::unwrap) {
@@ -482,7 +481,7 @@ pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Rows as text: node, epoch and number first, so that they sort.
-pub fn texts(batch: &RecordBatch) -> Vec<String> {
+pub(crate) fn texts(batch: &RecordBatch) -> Vec<String> {
     let columns: Vec<Vec<String>> = batch
         .columns()
         .iter()
@@ -507,13 +506,13 @@ pub fn texts(batch: &RecordBatch) -> Vec<String> {
 }
 
 /// What the landing must hold of some batches.
-pub fn expected<'a>(batches: impl IntoIterator<Item = &'a ReleasedBatch>) -> Vec<String> {
+pub(crate) fn expected<'a>(batches: impl IntoIterator<Item = &'a ReleasedBatch>) -> Vec<String> {
     let mut rows: Vec<String> = batches.into_iter().flat_map(|batch| texts(batch.get())).collect();
     rows.sort();
     rows
 }
 
 /// Opens a landing for a test that wraps it.
-pub fn store(city: &City) -> landing::Store {
+pub(crate) fn store(city: &City) -> landing::Store {
     landing::open_folder(&city.landing()).unwrap()
 }

@@ -19,16 +19,16 @@ use crate::common::*;
 
 /// When a landing breaks: with the n-th put, before or after it was done. From then on nothing works.
 #[derive(Clone, Copy, Debug)]
-pub enum Breaks {
+pub(crate) enum Breaks {
     Before(usize),
     After(usize),
 }
 
 #[derive(Debug)]
-pub struct Breaking {
-    pub inner: Store,
-    pub breaks: Breaks,
-    pub puts: AtomicUsize,
+pub(crate) struct Breaking {
+    pub(crate) inner: Store,
+    pub(crate) breaks: Breaks,
+    pub(crate) puts: AtomicUsize,
 }
 
 impl Breaking {

@@ -9,4 +9,5 @@ mod decoder;
 mod delivery;
 mod hostile;
 mod identity;
+mod importing;
 mod reading;

@@ -8,7 +8,7 @@ use kerbside_release::Table;
 
 use crate::common::*;
 
-pub async fn get(client: &mut Client, ticket: &str) -> Result<Vec<RecordBatch>, tonic::Status> {
+pub(crate) async fn get(client: &mut Client, ticket: &str) -> Result<Vec<RecordBatch>, tonic::Status> {
     let ticket = Ticket { ticket: ticket.to_owned().into() };
     let stream = client.do_get(ticket).await?.into_inner();
     let batches = FlightRecordBatchStream::new_from_flight_data(stream.map_err(Into::into));
