@@ -109,3 +109,35 @@ async fn who_may_do_what_says_the_certificate() {
     assert_eq!(upload.finish().await.unwrap().len(), 1);
     gateway.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f_42_a_node_that_is_revoked_while_it_is_connected_is_put_out_and_others_come_back() {
+    let mut city = City::new();
+    city.settings.tls.revoked = Some(city.authority.revoke(&[], now()).unwrap().path);
+    let gateway = city.start().await;
+    let (stolen, other) = (city.issue(Role::Node, "stolen"), city.issue(Role::Node, "cabinet"));
+    let batches = Cabinet::new("stolen", 7).agg(1);
+    let encoded = encode(batches[0].get());
+    let mut client = connect(gateway.address(), &stolen).await.unwrap();
+    let reply = resume(&mut client, 0, vec![position(Table::Agg, 7, 100)]).await.unwrap();
+    let mut upload = Upload::open(&mut client, reply.token, &encoded).await;
+    upload.rows(&encoded);
+    upload.ack().await.unwrap();
+    city.authority.revoke(std::slice::from_ref(&stolen.certificate), now()).unwrap();
+    // The list is looked at every ten seconds.
+    assert!(upload.ack().await.is_err(), "the connection ends");
+    eventually("it is refused", || {
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                match connect(gateway.address(), &stolen).await {
+                    Err(_) => true,
+                    Ok(mut client) => resume(&mut client, reply.token, Vec::new()).await.is_err(),
+                }
+            })
+        })
+    })
+    .await;
+    assert!(shaken_off(&gateway, "revoked") > 0.0);
+    deliver(gateway.address(), &other, 0, &Cabinet::new("cabinet", 7).agg(1)).await;
+    gateway.stop().await.unwrap();
+}
