@@ -119,7 +119,13 @@ fn f_29_no_row_is_lost_or_stored_twice_however_often_nodes_and_gateway_are_kille
         assert_eq!(stored.insert(key(&row), row.clone()), None, "stored twice: {row}");
     }
     let lost: Vec<_> = expected.keys().filter(|key| !stored.contains_key(*key)).collect();
-    assert!(lost.is_empty(), "{} of {} rows are lost: {:?}", lost.len(), expected.len(), &lost[..lost.len().min(20)]);
+    assert!(
+        lost.is_empty(),
+        "{} of {} rows are lost: {:?}",
+        lost.len(),
+        expected.len(),
+        &lost[..lost.len().min(20)]
+    );
     for (key, row) in &stored {
         assert_eq!(Some(row), expected.get(key), "another row is stored than was released");
     }

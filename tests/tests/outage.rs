@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use common::city::City;
 use common::root;
-use kerbside_config::{Catalogue, CameraSettings, UplinkSettings, load_camera};
+use kerbside_config::{CameraSettings, Catalogue, UplinkSettings, load_camera};
 use kerbside_core::camera::CameraState;
 use kerbside_core::finding::{Finding, FindingKind};
 use kerbside_core::incident::{Incident, IncidentUnit, Phase};
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_release::{
-    CameraPlan, ClockQuality, FrameReport, Guarantee, HealthSample, IncidentSeed, MemoryLedger, NodeIdentity, Noise,
-    Positions, Release, ReleasedBatch, Table,
+    CameraPlan, ClockQuality, FrameReport, Guarantee, HealthSample, IncidentSeed, MemoryLedger, NodeIdentity,
+    Noise, Positions, Release, ReleasedBatch, Table,
 };
 use kerbside_runtime::{UplinkThread, plan};
 use kerbside_uplink::{Item, Reader, Spool, SpoolSettings, Value, column_names, rows};
@@ -54,7 +54,12 @@ fn f_38_after_three_days_without_a_gateway_the_city_has_every_row_once() {
         site.minute();
         assert!(site.spool.status().bytes <= CAP_BYTES, "the spool outgrows its cap");
     }
-    println!("three days made in {:?}, {} rows, {} bytes", since.elapsed(), site.made.len(), site.spool.status().bytes);
+    println!(
+        "three days made in {:?}, {} rows, {} bytes",
+        since.elapsed(),
+        site.made.len(),
+        site.spool.status().bytes
+    );
     assert_eq!(site.spool.status().dropped_rows, 0);
     assert!(!status.is_connected() && status.failures() > 0);
     down.stop(Instant::now() + PATIENCE).join().unwrap();
@@ -66,7 +71,13 @@ fn f_38_after_three_days_without_a_gateway_the_city_has_every_row_once() {
     let since = Instant::now();
     let mut newer = Vec::new();
     while feed.waiting().rows > 0 || newer.len() < 30 {
-        assert!(since.elapsed() < PATIENCE, "{} rows wait: {:?}\n{}", feed.waiting().rows, status.trouble(), city.log());
+        assert!(
+            since.elapsed() < PATIENCE,
+            "{} rows wait: {:?}\n{}",
+            feed.waiting().rows,
+            status.trouble(),
+            city.log()
+        );
         if newer.len() < 30 {
             let stored = status.stored_rows(Table::Health);
             site.minute();
@@ -137,8 +148,10 @@ impl Site {
             config_revision: 1,
             incident_seed: IncidentSeed([7; 16]),
         };
-        let [agg, health, incident] = [Table::Agg, Table::Health, Table::Incident].map(|table| spool.position(table));
-        let guarantee = Guarantee::Private { noise: Noise::from_os().unwrap(), ledger: Box::new(MemoryLedger::new()) };
+        let [agg, health, incident] =
+            [Table::Agg, Table::Health, Table::Incident].map(|table| spool.position(table));
+        let guarantee =
+            Guarantee::Private { noise: Noise::from_os().unwrap(), ledger: Box::new(MemoryLedger::new()) };
         let positions = Positions { agg, health, incident };
         let release = Release::new(identity, plans.clone(), positions, start, guarantee).unwrap();
         let random = fastrand::Rng::with_seed(38);
@@ -157,7 +170,8 @@ impl Site {
             let frame = FrameReport { media, wall, step: MINUTE / 60, trusted: true, clock: ClockQuality::Synced };
             self.release.observe(camera, &frame, &findings);
         }
-        let samples = vec![HealthSample { fps_in: Some(10.0), ..HealthSample::new(CameraState::Up) }; self.plans.len()];
+        let samples =
+            vec![HealthSample { fps_in: Some(10.0), ..HealthSample::new(CameraState::Up) }; self.plans.len()];
         self.release.advance(to, &mut out).unwrap();
         self.release.health(from, to, ClockQuality::Synced, &samples, &mut out).unwrap();
         self.minutes += 1;

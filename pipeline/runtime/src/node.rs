@@ -172,8 +172,7 @@ impl Node {
         let asking: Vec<(&str, usize)> = cameras.iter().map(|camera| (camera.name.as_str(), IN_FLIGHT)).collect();
         let (pool, asks) = Pool::start(&loaded, of_pool, &asking, &telemetry)?;
 
-        let mut running =
-            Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status, uplink, pulse };
+        let mut running = Self { cameras: Vec::new(), lanes: Vec::new(), pool, releasing, status, uplink, pulse };
         for (index, ((camera, asks), (name, status))) in cameras.into_iter().zip(asks).zip(statuses).enumerate() {
             let (handle, lane) = start_camera(
                 index,

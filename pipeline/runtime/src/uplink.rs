@@ -36,13 +36,13 @@ impl UplinkThread {
         spool: std::path::PathBuf,
         feed: Feed,
     ) -> Result<(Self, Arc<UplinkStatus>), RuntimeError> {
-        let UplinkSettings { gateway_host: host, gateway_port: port, certificate, key, authority, revoked } = settings;
+        let UplinkSettings { gateway_host: host, gateway_port: port, certificate, key, authority, revoked } =
+            settings;
         let tls = TlsFiles { certificate, key, authority, revoked };
         let uplink = Uplink::new(client::UplinkSettings { host, port, tls, spool }, feed)?;
         let status = uplink.status();
         let thread_failed = |source| RuntimeError::Thread { name: "uplink".to_owned(), source };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_failed)?;
         let (stop, asked) = watch::channel(None);
         let thread = spawn("uplink".to_owned(), move || runtime.block_on(uplink.run(asked)))?;
         Ok((Self { stop, thread }, status))

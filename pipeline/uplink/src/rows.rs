@@ -57,7 +57,9 @@ fn value(column: &ArrayRef, row: usize) -> Value {
             let nanos = u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000);
             Value::Moment(WallTime::from_unix_nanos(nanos))
         }
-        DataType::Utf8 => column.as_string_opt::<i32>().map_or(Value::Null, |words| Value::Text(words.value(row).to_owned())),
+        DataType::Utf8 => {
+            column.as_string_opt::<i32>().map_or(Value::Null, |words| Value::Text(words.value(row).to_owned()))
+        }
         _ => word(column, row).map_or(Value::Null, |word| Value::Text(word.to_owned())),
     }
 }

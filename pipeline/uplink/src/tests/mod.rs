@@ -3,9 +3,9 @@
 mod coarse;
 mod crash;
 mod damage;
-mod feed;
 mod export;
 mod failing;
+mod feed;
 mod follow;
 mod model;
 mod power;

@@ -285,7 +285,11 @@ impl Gateway {
         while TcpStream::connect(address).is_err() {
             let log = || {
                 let lines = fs::File::open(folder.join("gateway.log")).map(BufReader::new);
-                lines.into_iter().flat_map(|lines| lines.lines().map_while(Result::ok)).collect::<Vec<_>>().join("\n")
+                lines
+                    .into_iter()
+                    .flat_map(|lines| lines.lines().map_while(Result::ok))
+                    .collect::<Vec<_>>()
+                    .join("\n")
             };
             if let Some(status) = gateway.0.try_wait()? {
                 bail!("the gateway ended with {status}:\n{}", log());

@@ -22,8 +22,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use crate::ranges::RangeSet;
 use crate::tls::{TlsFiles, server_config};
 use crate::wire::{
-    Ack, Gap, REFUSAL_TRAILER, Range, Refusal, ResumeReply, ResumeRequest, Rows, Said, Stored, Up, checksum, decode,
-    put_together, table_number, table_of_number,
+    Ack, Gap, REFUSAL_TRAILER, Range, Refusal, ResumeReply, ResumeRequest, Rows, Said, Stored, Up, checksum,
+    decode, put_together, table_number, table_of_number,
 };
 use kerbside_release::Table;
 
@@ -134,7 +134,10 @@ impl tokio::io::AsyncWrite for Plain {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
 
@@ -275,7 +278,10 @@ impl FlightService for Service {
             let mut state = PutState::default();
             while let Some(Ok(data)) = stream.next().await {
                 let answers = match put(&books, &mut state, data) {
-                    Ok(acks) => acks.into_iter().map(|ack| Ok(PutResult { app_metadata: ack.encode_to_vec().into() })).collect(),
+                    Ok(acks) => acks
+                        .into_iter()
+                        .map(|ack| Ok(PutResult { app_metadata: ack.encode_to_vec().into() }))
+                        .collect(),
                     Err(status) => vec![Err(status)],
                 };
                 for answer in answers {

@@ -12,12 +12,12 @@ use kerbside_core::time::WallTime;
 use tokio::sync::watch;
 
 use super::*;
+use crate::Feed;
 use crate::client::{Uplink, UplinkSettings, UplinkStatus};
 use crate::disk::File;
 use crate::enroll::{DevAuthority, Request};
 use crate::format::FrameKind;
 use crate::scan::{Scanner, Step};
-use crate::Feed;
 use crate::tls::{Role, TlsFiles};
 use crate::wire::{GapReason, Refusal};
 use fake::{Fake, Trick};
