@@ -84,6 +84,8 @@ const LICENCES: &[&str] = &[
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // Data, not code: the certificates of public authorities, on systems that are not ours.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",

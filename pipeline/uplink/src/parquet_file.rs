@@ -7,6 +7,7 @@ use arrow_schema::{DataType, SchemaRef};
 use kerbside_release::Table;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use crate::disk;
 use crate::error::{Damage, ReadError};
 use crate::read::Item;
 
@@ -87,9 +88,9 @@ pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), ReadError> {
-    for entry in fs::read_dir(folder).map_err(ReadError::io(folder))? {
-        let path = entry.map_err(ReadError::io(folder))?.path();
-        if path.is_dir() {
+    for name in disk::names_in(folder).map_err(ReadError::io(folder))? {
+        let path = folder.join(name);
+        if disk::is_folder(&path).unwrap_or(false) {
             if depth > 1 {
                 collect(&path, depth - 1, files)?;
             }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use kerbside_core::time::WallTime;
+use kerbside_uplink::client::import;
 use kerbside_uplink::export::export;
 use kerbside_uplink::tls::TlsFiles;
 
@@ -12,7 +13,7 @@ use super::check::load;
 use crate::Outcome;
 use crate::layers::counted;
 use crate::models::ModelsArgument;
-use crate::output::{Refusal, say};
+use crate::output::{Refusal, complain, say};
 
 /// Works with a node's spool by hand.
 #[derive(Args)]
@@ -24,6 +25,7 @@ pub(crate) struct Spool {
 #[derive(Subcommand)]
 enum What {
     Export(Export),
+    Import(Import),
 }
 
 /// Copies finished segments into a folder, for a gateway that the node cannot reach.
@@ -43,10 +45,33 @@ struct Export {
     models: ModelsArgument,
 }
 
+/// Brings an exported folder to a gateway, with a courier's certificate.
+///
+/// The gateway checks the node's signature and takes the rows as if the node had sent them; what it has already is
+/// stored once. Exit code 1 when it refused some of them.
+#[derive(Args)]
+struct Import {
+    /// What `kerbside spool export` wrote
+    folder: PathBuf,
+    /// The gateway, such as gateway.example:8815
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    gateway: (String, u16),
+    /// The courier's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    certificate: PathBuf,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Who vouches for the gateway, PEM
+    #[arg(long, value_name = "FILE")]
+    authority: PathBuf,
+}
+
 impl Spool {
     pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
         match self.what {
             What::Export(command) => command.execute(),
+            What::Import(command) => command.execute(),
         }
     }
 }
@@ -78,4 +103,31 @@ impl Export {
         say(&text)?;
         Ok(Outcome::Done)
     }
+}
+
+impl Import {
+    fn execute(self) -> anyhow::Result<Outcome> {
+        let Self { folder, gateway: (host, port), certificate, key, authority } = self;
+        let files = TlsFiles { certificate, key, authority, revoked: None };
+        let imported = import(&folder, &host, port, &files)?;
+        say(&format!(
+            "{}: {} of node {}, the gateway has {} of their rows\n",
+            folder.display(),
+            counted(imported.segments, "segment"),
+            imported.node,
+            imported.settled
+        ))?;
+        let Some(refusal) = imported.refusal else { return Ok(Outcome::Done) };
+        complain(&format!("{} batches were refused, the first for: {}", imported.refused, refusal.name()));
+        Ok(Outcome::Flawed)
+    }
+}
+
+/// A host and its port; an IPv6 address stands in brackets.
+fn address(text: &str) -> Result<(String, u16), String> {
+    let wanted = || format!("'{text}' is no host with a port; gateway.example:8815 or [::1]:8815 is expected");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wanted)?;
+    if host.is_empty() { Err(wanted()) } else { Ok((host.to_owned(), port)) }
 }

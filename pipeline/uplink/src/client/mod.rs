@@ -8,6 +8,7 @@
 //! Time: the runtime's clock, for pauses and deadlines. Threads: none of its own; it runs on the runtime that calls it.
 
 mod held;
+mod import;
 mod lane;
 mod link;
 mod pause;
@@ -33,10 +34,12 @@ use tonic::Status;
 use tracing::{debug, error, info, warn};
 
 use crate::error::ReadError;
+use crate::export::ExportError;
 use crate::feed::Feed;
 use crate::tls::{Reloading, TlsError, TlsFiles, client_config, expires};
 use crate::wire::{REFUSAL_TRAILER, Refusal};
 
+pub use import::{Imported, import};
 pub use status::UplinkStatus;
 
 use held::Held;
@@ -100,6 +103,17 @@ pub enum UplinkError {
     /// The gateway's token could not be kept.
     #[error("the gateway's token could not be written into the spool's folder")]
     Token(#[source] io::Error),
+    /// A file of an exported folder could not be read.
+    #[error("{} could not be read", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An exported folder is none.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The operating system gave no random number.
     #[error("no random number could be had")]
     Random(#[source] getrandom::Error),
@@ -179,7 +193,8 @@ impl UplinkError {
 impl Classified for UplinkError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Address { .. } => ErrorKind::Config,
+            Self::Address { .. } | Self::File { .. } => ErrorKind::Config,
+            Self::Export(error) => error.kind(),
             Self::Tls(error) => error.kind(),
             Self::Unsendable { .. } => ErrorKind::Fatal,
             _ => ErrorKind::Transient,

@@ -152,7 +152,12 @@ fn what_is_no_spool_is_refused_with_its_reason() {
     };
     let neither = " is neither a spool segment nor a table of kerbside: ";
     assert_eq!(kind(b""), format!("{neither}it is empty"));
-    assert_eq!(kind(b"PAR1...."), format!("{neither}it is a Parquet file"));
+    fs::write(path("file"), b"PAR1....").unwrap();
+    let content = read(&path("file"));
+    assert_eq!(
+        content.damages.iter().map(|damage| damage.what).collect::<Vec<_>>(),
+        ["the footer cannot be decoded"]
+    );
     assert_eq!(kind(b"\x00\x01garbage"), format!("{neither}its first bytes are unknown"));
 
     let (segment, _) = small_segment(&path("spool"));
