@@ -1,6 +1,8 @@
 //! The few file operations that storing takes: all of the spool's go through here. In tests they can be
 //! told to fail, and a thread can be given a simulated disk.
 
+#![allow(clippy::infallible_destructuring_match, reason = "in tests a handle can be another")]
+
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};

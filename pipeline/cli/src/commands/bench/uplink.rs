@@ -88,7 +88,7 @@ impl Uplink {
         };
         ensure!(program.is_file(), "there is no program {}: name it with --gateway", program.display());
         let folder = Scratch::new(self.folder.as_deref())?;
-        let measured = measure(&folder.0, &program, Duration::from_secs(self.seconds))?;
+        let measured = measure(&folder.path, &program, Duration::from_secs(self.seconds))?;
         say(&if self.json { serde_json::to_string(&measured)? + "\n" } else { measured.text() })?;
         Ok(Outcome::Done)
     }
@@ -310,16 +310,20 @@ impl Drop for Gateway {
 }
 
 /// A folder that goes with the benchmark, unless it was named.
-struct Scratch(PathBuf, Option<tempfile::TempDir>);
+struct Scratch {
+    path: PathBuf,
+    /// Deletes it.
+    _temporary: Option<tempfile::TempDir>,
+}
 
 impl Scratch {
     fn new(named: Option<&Path>) -> anyhow::Result<Self> {
         let Some(named) = named else {
             let folder = tempfile::tempdir()?;
-            return Ok(Self(folder.path().to_owned(), Some(folder)));
+            return Ok(Self { path: folder.path().to_owned(), _temporary: Some(folder) });
         };
         fs::create_dir(named).with_context(|| format!("{} cannot be made", named.display()))?;
-        Ok(Self(std::path::absolute(named)?, None))
+        Ok(Self { path: std::path::absolute(named)?, _temporary: None })
     }
 }
 
