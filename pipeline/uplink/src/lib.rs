@@ -1,4 +1,4 @@
-//! The spool: released rows on disk, safe against crashes, and the ways to read them back.
+//! The spool and the uplink: released rows on disk, safe against crashes, the ways to read them back, and the way to the city.
 //!
 //! - [`Spool`] appends sealed batches to segments of checksummed frames, one folder a table, and syncs
 //!   them in groups. It takes nothing but [`kerbside_release::ReleasedBatch`].
@@ -8,6 +8,7 @@
 //!   everything that is damaged or missing as an item of its own.
 //! - [`rows`] shows the rows of a batch as plain values.
 //! - [`write_tables`] writes the released tables of a replay as Arrow IPC files.
+//! - [`client`] sends a spool's rows to a gateway, and brings exported segments there.
 //! - [`wire`] is what a node and a gateway say to each other, [`tls`] how they know each other, and [`enroll`] a
 //!   small authority for trying that out. [`export`] copies a spool for somebody who carries it there.
 //!
@@ -19,9 +20,7 @@
 //! - A row is handed out only once it is durable: else a power cut would give its number to another.
 //!
 //! Units: bytes; little-endian throughout. Threads: none; one process at a time writes, any number read.
-//! Clocks: none; time comes in as a parameter.
-//!
-//! What it deliberately does not do, so far: send anything.
+//! Clocks: none in what stores, time comes in as a parameter; [`client`] has its runtime's for pauses and deadlines.
 
 #![forbid(unsafe_code)]
 
