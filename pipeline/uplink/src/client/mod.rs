@@ -308,9 +308,9 @@ fn renewed(tls: &mut Reloading<Arc<ClientConfig>>) -> bool {
 fn note_expiry(files: &TlsFiles, status: &UplinkStatus) -> Result<(), TlsError> {
     let end = expires(files)?;
     status.expires(end.as_unix_millis() / 1000);
-    let left = end.since(WallTime::from(std::time::SystemTime::now()));
-    if left < EXPIRY_NOTICE {
-        warn!(days = left.as_secs() / 86_400, until = %end, "the node's certificate expires soon");
+    let remaining = end.since(WallTime::from(std::time::SystemTime::now()));
+    if remaining < EXPIRY_NOTICE {
+        warn!(days = remaining.as_secs() / 86_400, until = %end, "the node's certificate expires soon");
     }
     Ok(())
 }
