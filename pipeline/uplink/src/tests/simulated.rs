@@ -5,7 +5,7 @@
 //! sync of the folder would go unseen; and what a crash leaves is drawn at random, not enumerated.
 //!
 //! What it holds to: data reaches the disk with the sync of its file, in blocks of 512 bytes and in any order before
-//! that; names reach it with the sync of their folder, in their order before that. After a sync that failed the
+//! that; names reach it with the sync of their folder, in their order or in any before that. After a sync that failed the
 //! cache still shows the data and calls it clean, as Linux does.
 
 use std::cell::RefCell;
@@ -35,7 +35,7 @@ pub(crate) enum PowerCut {
     Nothing,
     /// Everything, as if the kernel had just written it all.
     Everything,
-    /// Some blocks of the data and the first so many names, by this seed.
+    /// Some blocks of the data and some names, by this seed: the first so many where it is even, else any.
     Torn(u64),
 }
 
@@ -317,7 +317,8 @@ impl Simulated {
             let kept = match left {
                 PowerCut::Nothing => false,
                 PowerCut::Everything => true,
-                PowerCut::Torn(_) => !ended.contains(&op.folder()) && random.bool(),
+                // As a journal keeps them, or as nothing does.
+                PowerCut::Torn(seed) => (seed % 2 == 1 || !ended.contains(&op.folder())) && random.bool(),
             };
             if kept {
                 op.apply(&mut state.durable_names);
