@@ -27,7 +27,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("kerbside-channel", &["kerbside-telemetry"]),
     ("kerbside-config", &["kerbside-core"]),
     ("kerbside-core", &[]),
-    ("kerbside-gateway", &["kerbside-core", "kerbside-release", "kerbside-telemetry", "kerbside-uplink"]),
+    // Configuration, for the way in which files that a person wrote, and secrets, are read.
+    (
+        "kerbside-gateway",
+        &["kerbside-config", "kerbside-core", "kerbside-release", "kerbside-telemetry", "kerbside-uplink"],
+    ),
     ("kerbside-ingest", &["kerbside-channel", "kerbside-core", "kerbside-telemetry"]),
     ("kerbside-models", &["kerbside-core", "kerbside-vision"]),
     ("kerbside-operators", &["kerbside-core"]),

@@ -27,7 +27,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<File, String> {
 }
 
 /// The text of a YAML file; reports and answers `None` when there is none to be had.
-pub(crate) fn read_text(path: &Path, problems: &Problems) -> Option<String> {
+pub fn read_text(path: &Path, problems: &Problems) -> Option<String> {
     let report = |at, what: String, allowed: &str| problems.report(at, "", what, allowed);
     let file = match open_regular(path) {
         Ok(file) => file,

@@ -27,6 +27,7 @@ mod operators;
 mod outflow;
 mod polygon;
 mod privacy;
+pub mod reading;
 mod secret;
 mod settings;
 mod shared;
@@ -43,6 +44,7 @@ pub use settings::{
     RtspSource, Settings, Source, SpoolSettings, Transport, UplinkSettings,
 };
 pub use time_zone::TimeZone;
+pub use uplink::gateway_address;
 
 use kerbside_core::operator::OperatorSpec;
 

@@ -10,6 +10,7 @@ use kerbside_core::tree::{Field, Reader};
 use crate::Catalogue;
 use crate::files;
 use crate::privacy::refuse_labels;
+use crate::reading::{loopback, path};
 use crate::settings::{DetectSettings, NodeSettings, SpoolSettings};
 use crate::shared::Shared;
 use crate::uplink;
@@ -24,6 +25,8 @@ const SPOOL_KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const LEARNED_FOLDER: &str = "learned";
 /// Beside the spool.
 const LEDGER_FOLDER: &str = "ledger";
+/// What paths lead to.
+const FOLDER: &str = "a folder";
 const MAX_THREADS: u64 = 256;
 const THREADS_PER_FRAME: usize = 1;
 const MAX_THREADS_PER_FRAME: u64 = 64;
@@ -46,7 +49,7 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         .optional("learned")
         .and_then(|field| {
             let map = field.map()?;
-            let folder = map.optional("folder").and_then(|field| path(&field, file));
+            let folder = map.optional("folder").and_then(|field| path(&field, file, FOLDER));
             map.finish();
             folder
         })
@@ -96,19 +99,6 @@ fn detect(field: Option<&Field<'_>>, parallelism: usize) -> DetectSettings {
     DetectSettings { threads, threads_per_frame }
 }
 
-fn loopback(field: &Field<'_>) -> Option<SocketAddr> {
-    let allowed = "a loopback address with its port is expected, such as 127.0.0.1:9600 or [::1]:9600: \
-                   metrics are served without encryption or password";
-    let text = field.text()?;
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.ip().is_loopback() && address.port() != 0 => return Some(address),
-        Ok(address) if address.ip().is_loopback() => field.problem("port 0 is no fixed port", allowed),
-        Ok(address) => field.problem(format!("{} can be reached from other machines", address.ip()), allowed),
-        Err(_) => field.problem(format!("'{text}' is not an address with a port"), allowed),
-    }
-    None
-}
-
 fn spool(field: Option<&Field<'_>>, file: &Path) -> SpoolSettings {
     let mut settings = SpoolSettings {
         folder: SPOOL_FOLDER.into(),
@@ -117,7 +107,7 @@ fn spool(field: Option<&Field<'_>>, file: &Path) -> SpoolSettings {
         keep: SPOOL_KEEP,
     };
     let Some(map) = field.and_then(Field::map) else { return settings };
-    if let Some(path) = map.optional("folder").and_then(|field| path(&field, file)) {
+    if let Some(path) = map.optional("folder").and_then(|field| path(&field, file, FOLDER)) {
         settings.folder = path;
     }
     if let Some(bytes) = map.optional("max_bytes").and_then(|field| field.size(16 << 20..=1 << 40)) {
@@ -143,7 +133,7 @@ fn ledger_folder(reader: &Reader<'_>, file: &Path, spool: &Path, learned: &Path)
     if let Some(map) = &map {
         map.finish();
     }
-    let folder = named.as_ref().and_then(|field| path(field, file));
+    let folder = named.as_ref().and_then(|field| path(field, file, FOLDER));
     let folder = folder.unwrap_or_else(|| spool.with_file_name(LEDGER_FOLDER));
     for (other, whose) in [(spool, "the spool's folder"), (learned, "the folder of what was learned")] {
         if folder.starts_with(other) || other.starts_with(&folder) {
@@ -158,17 +148,8 @@ fn ledger_folder(reader: &Reader<'_>, file: &Path, spool: &Path, learned: &Path)
     folder
 }
 
-fn path(field: &Field<'_>, file: &Path) -> Option<PathBuf> {
-    let text = field.text()?;
-    if text.is_empty() {
-        field.problem("the path is empty", "the path of a folder is expected");
-        return None;
-    }
-    Some(files::beside(file, Path::new(text)))
-}
-
 fn folder(field: &Field<'_>, file: &Path) -> Option<PathBuf> {
-    let path = path(field, file)?;
+    let path = path(field, file, FOLDER)?;
     if path.is_dir() {
         return Some(path);
     }

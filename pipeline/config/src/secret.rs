@@ -29,7 +29,7 @@ impl Secret {
     }
 
     /// Reads a secret file. The error says what is wrong and what is allowed, and never what was read.
-    pub(crate) fn read(path: &Path) -> Result<Self, (String, String)> {
+    pub fn read(path: &Path) -> Result<Self, (String, String)> {
         let shown = path.display();
         let one_line = || "a secret file holds the password on one line, as UTF-8 text".to_owned();
         let file = files::open_regular(path).map_err(|what| (what, one_line()))?;

@@ -1,17 +1,16 @@
 //! The one way in which a gateway fails.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use kerbside_core::diagnostics::Problem;
+use kerbside_config::ConfigError;
 use kerbside_core::error::{Classified, ErrorKind};
 
 /// Why a gateway does not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// Everything that is wrong with the configuration, sorted by place; never empty.
-    #[error("{}", Lines(.0))]
-    Problems(Vec<Problem>),
+    /// Everything that is wrong with the configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Certificate, key, authority or the list of what was revoked cannot be used.
     #[error("TLS: {0}")]
     Tls(String),
@@ -62,7 +61,7 @@ pub enum GatewayError {
 impl Classified for GatewayError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Problems(_) | Self::Tls(_) | Self::Listen { .. } | Self::StateInUse(_) => ErrorKind::Config,
+            Self::Config(_) | Self::Tls(_) | Self::Listen { .. } | Self::StateInUse(_) => ErrorKind::Config,
             Self::Landing(_) | Self::Random(_) => ErrorKind::Transient,
             Self::State(_)
             | Self::StateContent(_)
@@ -99,17 +98,3 @@ state_errors!(
     redb::StorageError,
     redb::CommitError
 );
-
-struct Lines<'a>(&'a [Problem]);
-
-impl fmt::Display for Lines<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
-}

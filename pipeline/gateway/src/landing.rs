@@ -53,8 +53,8 @@ pub fn open(settings: &LandingSettings) -> Result<Store, GatewayError> {
             let mut builder = AmazonS3Builder::new()
                 .with_bucket_name(&s3.bucket)
                 .with_region(&s3.region)
-                .with_access_key_id(&s3.access_key)
-                .with_secret_access_key(&s3.secret_key);
+                .with_access_key_id(s3.access_key.expose())
+                .with_secret_access_key(s3.secret_key.expose());
             if let Some(endpoint) = &s3.endpoint {
                 builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
             }

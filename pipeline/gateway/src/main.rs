@@ -80,8 +80,8 @@ fn main() -> ExitCode {
         Err(error) => {
             let kind = error.downcast_ref::<GatewayError>().map(GatewayError::kind);
             match error.downcast_ref::<GatewayError>() {
-                Some(GatewayError::Problems(problems)) => {
-                    let count = problems.len();
+                Some(GatewayError::Config(problems)) => {
+                    let count = problems.problems().len();
                     complain(&format!("{error}\n{count} problem{}", if count == 1 { "" } else { "s" }));
                 }
                 _ => complain(&format!("error: {error:#}")),

@@ -3,14 +3,13 @@
 //! Readers do not stop at the first problem: [`load`] reports all of them, each with its place and what is allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kerbside_core::diagnostics::{Position, Problems};
+use kerbside_config::reading::{self, loopback, path, pem_file};
+use kerbside_config::{ConfigError, Secret};
+use kerbside_core::diagnostics::Problems;
 use kerbside_core::tree::{Field, Reader};
 use kerbside_core::yaml;
 use kerbside_release::Table;
@@ -27,8 +26,6 @@ const COMPACT_AFTER: Duration = HOUR;
 /// Rule PC-19 of the privacy contract: rows about single situations are kept for so long where nothing else is written.
 const KEEP_INCIDENTS: Duration = Duration::from_secs(72 * 60 * 60);
 const MOST_KEPT: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-/// The longest secret, in bytes.
-const MAX_SECRET_BYTES: u64 = 4096;
 
 /// Everything that a gateway is told.
 #[derive(Clone, Debug)]
@@ -78,9 +75,9 @@ pub struct S3Settings {
     /// Where it is, if not at Amazon.
     pub endpoint: Option<String>,
     /// Who asks.
-    pub access_key: String,
+    pub access_key: Secret,
     /// The secret that goes with it.
-    pub secret_key: String,
+    pub secret_key: Secret,
 }
 
 impl std::fmt::Debug for S3Settings {
@@ -114,38 +111,14 @@ impl Default for Limits {
 /// Reads `file`.
 ///
 /// # Errors
-/// [`GatewayError::Problems`] with everything that is wrong.
+/// [`GatewayError::Config`] with everything that is wrong.
 pub fn load(file: &Path) -> Result<Settings, GatewayError> {
     let problems = Problems::in_file(file);
-    let settings = read_text(file, &problems).and_then(|text| parse(&text, file, &problems));
+    let settings = reading::read_text(file, &problems).and_then(|text| parse(&text, file, &problems));
     let found = problems.into_sorted();
     match settings {
         Some(settings) if found.is_empty() => Ok(settings),
-        _ => Err(GatewayError::Problems(found)),
-    }
-}
-
-fn read_text(file: &Path, problems: &Problems) -> Option<String> {
-    let report = |what: String, allowed: &str| problems.report(Position::START, "", what, allowed);
-    let mut bytes = Vec::new();
-    let opened = fs::File::open(file).and_then(|opened| {
-        let limit = yaml::MAX_BYTES as u64 + 1;
-        opened.take(limit).read_to_end(&mut bytes)
-    });
-    if let Err(error) = opened {
-        report(format!("{} cannot be read: {error}", file.display()), "a readable YAML file is expected");
-        return None;
-    }
-    if bytes.len() > yaml::MAX_BYTES {
-        report("the file is too large".to_owned(), &format!("at most {} bytes are allowed", yaml::MAX_BYTES));
-        return None;
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(_) => {
-            report("the file is not UTF-8".to_owned(), "save it as UTF-8");
-            None
-        }
+        _ => Err(ConfigError::Problems(found).into()),
     }
 }
 
@@ -164,7 +137,7 @@ fn parse(text: &str, file: &Path, problems: &Problems) -> Option<Settings> {
     let landing = reader.required("landing").and_then(|field| landing(&field, file));
     let state = reader.required("state").and_then(|field| {
         let map = field.map()?;
-        let folder = map.required("folder").and_then(|field| path(&field, file));
+        let folder = map.required("folder").and_then(|field| path(&field, file, "a folder"));
         map.finish();
         folder
     });
@@ -217,22 +190,11 @@ fn address(field: &Field<'_>) -> Option<SocketAddr> {
     None
 }
 
-fn loopback(field: &Field<'_>) -> Option<SocketAddr> {
-    let found = address(field)?;
-    if found.ip().is_loopback() {
-        return Some(found);
-    }
-    let allowed = "a loopback address is expected, such as 127.0.0.1:9601: metrics are served without encryption \
-                   or password";
-    field.problem(format!("{} can be reached from other machines", found.ip()), allowed);
-    None
-}
-
 fn tls(field: &Field<'_>, file: &Path) -> Option<TlsFiles> {
     let map = field.map()?;
     let existing = |field: Option<Field<'_>>| -> Option<PathBuf> {
         let field = field?;
-        let path = path(&field, file)?;
+        let path = pem_file(&field, file)?;
         if path.is_file() {
             return Some(path);
         }
@@ -256,7 +218,7 @@ fn landing(field: &Field<'_>, file: &Path) -> Option<LandingSettings> {
     let s3_field = map.optional("s3");
     map.finish();
     match (folder, s3_field) {
-        (Some(folder), None) => path(&folder, file).map(LandingSettings::Folder),
+        (Some(folder), None) => path(&folder, file, "a folder").map(LandingSettings::Folder),
         (None, Some(field)) => s3(&field, file).map(LandingSettings::S3),
         _ => {
             map.problem("one place is needed", "either folder or s3 is expected");
@@ -294,39 +256,13 @@ fn filled(field: &Field<'_>) -> Option<String> {
 }
 
 /// A secret is a file of its own, so that its rights can be checked and the YAML file can be shown.
-fn secret(field: &Field<'_>, file: &Path) -> Option<String> {
+fn secret(field: &Field<'_>, file: &Path) -> Option<Secret> {
     let map = field.map()?;
     let field = map.required("file");
     map.finish();
     let field = field?;
-    let path = path(&field, file)?;
-    let shown = path.display();
-    let allowed =
-        format!("a file with the secret on one line is expected, which not everyone can read: chmod 640 {shown}");
-    let mut text = String::new();
-    let read = fs::File::open(&path).and_then(|opened| {
-        let mode = opened.metadata()?.permissions().mode();
-        opened.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
-        Ok(mode)
-    });
-    match read {
-        Err(error) => field.problem(format!("{shown} cannot be read: {error}"), allowed),
-        Ok(mode) if mode & 0o006 != 0 => {
-            field.problem(
-                format!("everyone on this machine can read or change {shown} (mode {:04o})", mode & 0o7777),
-                allowed,
-            );
-        }
-        Ok(_) => {
-            let line = text.trim_end_matches(['\r', '\n']);
-            let is_line = !line.trim().is_empty() && !line.contains(char::is_control);
-            if is_line && text.len() as u64 <= MAX_SECRET_BYTES {
-                return Some(line.to_owned());
-            }
-            field.problem(format!("{shown} does not hold one line of text"), allowed);
-        }
-    }
-    None
+    let path = path(&field, file, "a file with the secret")?;
+    Secret::read(&path).map_err(|(what, allowed)| field.problem(what, allowed)).ok()
 }
 
 fn limits(field: &Field<'_>) -> Option<Limits> {
@@ -360,11 +296,6 @@ fn retention(field: Option<&Field<'_>>) -> BTreeMap<Table, Duration> {
     }
     map.finish();
     kept
-}
-
-fn path(field: &Field<'_>, file: &Path) -> Option<PathBuf> {
-    let text = filled(field)?;
-    Some(file.parent().map_or_else(|| PathBuf::from(&text), |folder| folder.join(&text)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
+use kerbside_config::gateway_address;
 use kerbside_core::time::WallTime;
 use kerbside_uplink::client::import;
 use kerbside_uplink::export::export;
@@ -54,7 +55,7 @@ struct Import {
     /// What `kerbside spool export` wrote
     folder: PathBuf,
     /// The gateway, such as gateway.example:8815
-    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = gateway_address)]
     gateway: (String, u16),
     /// The courier's certificate, PEM
     #[arg(long, value_name = "FILE")]
@@ -121,13 +122,4 @@ impl Import {
         complain(&format!("{} batches were refused, the first for: {}", imported.refused, refusal.name()));
         Ok(Outcome::Flawed)
     }
-}
-
-/// A host and its port; an IPv6 address stands in brackets.
-fn address(text: &str) -> Result<(String, u16), String> {
-    let wanted = || format!("'{text}' is no host with a port; gateway.example:8815 or [::1]:8815 is expected");
-    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wanted)?;
-    if host.is_empty() { Err(wanted()) } else { Ok((host.to_owned(), port)) }
 }

@@ -1,3 +1,6 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 fn written(folder: &Path, text: &str) -> Result<Settings, Vec<String>> {
@@ -7,7 +10,8 @@ fn written(folder: &Path, text: &str) -> Result<Settings, Vec<String>> {
     let file = folder.join("gateway.yaml");
     fs::write(&file, text).unwrap();
     load(&file).map_err(|error| match error {
-        GatewayError::Problems(problems) => problems
+        GatewayError::Config(error) => error
+            .problems()
             .iter()
             .map(|problem| problem.to_string().replace(&format!("{}/", folder.display()), ""))
             .collect(),
@@ -46,7 +50,7 @@ fn pc_19_everything_can_be_said_and_incidents_go_after_three_days_unless_it_is()
          retention: {incident: forever, agg: 365d}\ncompaction: {after: 2h}\n";
     let settings = written(folder.path(), &text).unwrap();
     let LandingSettings::S3(s3) = &settings.landing else { panic!("{settings:?}") };
-    assert_eq!((s3.bucket.as_str(), s3.access_key.as_str()), ("b", "hush"));
+    assert_eq!((s3.bucket.as_str(), s3.access_key.expose()), ("b", "hush"));
     assert!(!format!("{settings:?}").contains("hush"));
     assert_eq!(
         settings.limits,
@@ -74,7 +78,7 @@ fn all_problems_are_in_one_report() {
         "gateway.yaml:2:20: metrics.address: 0.0.0.0 can be reached from other machines",
         "gateway.yaml:3:38: tls.key: there is no file gone.key",
         "gateway.yaml:4:57: landing.s3.access_key.file: everyone on this machine can read or change open (mode 0644)",
-        "gateway.yaml:4:83: landing.s3.secret_key.file: gone cannot be read",
+        "gateway.yaml:4:83: landing.s3.secret_key.file: there is no file gone",
         "gateway.yaml:5:18: commit_interval: 2m is out of range",
         "gateway.yaml:6:9: nodes[0]: 'Cabinet' is not a name",
         "gateway.yaml:7:18: retention.agg: 'never' is not a time",
