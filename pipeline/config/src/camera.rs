@@ -59,7 +59,7 @@ impl Draft {
         };
         let surroundings = geometry.as_ref().map(|(geometry, ground)| Surroundings {
             geometry,
-            ground: ground.as_ref(),
+            ground: ground.as_ref().map(|(ground, _)| ground),
             classes: &shared.classes,
         });
         let operators = reader
@@ -69,6 +69,7 @@ impl Draft {
         reader.finish();
 
         let settings = source.zip(geometry).zip(operators).map(|((source, (geometry, ground)), operators)| {
+            let (ground, ground_points) = ground.unzip();
             let Shared { analyse_fps, detector, classes, privacy, time_zone } = shared;
             CameraSettings {
                 name: name.to_owned(),
@@ -78,6 +79,7 @@ impl Draft {
                 classes,
                 geometry,
                 ground,
+                ground_points: ground_points.unwrap_or_default(),
                 operators,
                 privacy,
                 notes: problems.take_notes(),

@@ -28,9 +28,12 @@ const POINT_RULE: &str = "a point is [x, y], both from 0 to 1, from the picture'
 /// Reads one site's shape; answers a stand-in after a problem.
 type ReadShape = fn(&Field<'_>) -> Shape;
 
+/// The ground, and the points by which it was given.
+pub(crate) type Measured = (Ground, Vec<(PointInImage, PointOnGround)>);
+
 /// Lines and zones, and the ground if it is there. Sites whose shape could not be read have a stand-in,
 /// so that operators find their names; `None` when not even the names could be read.
-pub(crate) fn read(field: &Field<'_>) -> Option<(Geometry, Option<Ground>)> {
+pub(crate) fn read(field: &Field<'_>) -> Option<(Geometry, Option<Measured>)> {
     let reader = field.map()?;
     let mut sites = Sites::default();
     let kinds: [(_, ReadShape); 2] =
@@ -141,7 +144,7 @@ fn corners(field: &Field<'_>) -> Option<Vec<PointInImage>> {
     None
 }
 
-fn ground(field: &Field<'_>) -> Option<Ground> {
+fn ground(field: &Field<'_>) -> Option<Measured> {
     let reader = field.map()?;
     let image =
         reader.required("image").and_then(|field| ground_points(&field, point, |p| [p.x.into(), p.y.into()]));
@@ -183,7 +186,7 @@ fn ground(field: &Field<'_>) -> Option<Ground> {
         }
         return None;
     }
-    Some(ground)
+    Some((ground, image.into_iter().zip(metres).collect()))
 }
 
 /// Reference points that do not agree.

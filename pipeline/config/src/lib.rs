@@ -36,7 +36,7 @@ mod time_zone;
 mod uplink;
 
 pub use error::ConfigError;
-pub use load::{load, load_camera, models_folder, parse_camera};
+pub use load::{load, load_camera, models_folder, parse_camera, status_pages};
 pub use outflow::BYTES_PER_NUMBER;
 pub use secret::Secret;
 pub use settings::{

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use kerbside_core::diagnostics::{Position, Problem, Problems};
@@ -94,6 +95,22 @@ pub fn models_folder(dir: &Path) -> Option<PathBuf> {
     let text = files::read_text(&file, &problems)?;
     let value = yaml::parse_despite_duplicates(&text, &problems)?;
     node::models_folder(&Reader::root(&value, &problems)?, &file)
+}
+
+/// Where the `node.yaml` in `dir` says that status pages are served: an address, and a Unix socket if it names one. Other
+/// keys are not looked at: who asks a running node need not know whether it could start again.
+pub fn status_pages(dir: &Path) -> Result<(SocketAddr, Option<PathBuf>), ConfigError> {
+    let file = dir.join(NODE_FILE);
+    let problems = Problems::in_file(&file);
+    let value = files::read_text(&file, &problems).and_then(|text| yaml::parse_despite_duplicates(&text, &problems));
+    let pages = value
+        .as_ref()
+        .and_then(|value| Reader::root(value, &problems))
+        .map(|reader| node::status_pages(&reader, &file));
+    match pages {
+        Some(pages) if problems.count() == 0 => Ok(pages),
+        _ => Err(ConfigError::Problems(problems.into_sorted())),
+    }
 }
 
 fn camera(

@@ -16,6 +16,10 @@ use crate::shared::Shared;
 use crate::uplink;
 
 const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9600);
+/// What Linux has room for in the address of a socket, with its end.
+const MAX_SOCKET_PATH: usize = 107;
+/// Rule PC-17 of the privacy contract.
+const SETUP_AT_MOST: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
 const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
 const SPOOL_MAX_BYTES: u64 = 512 << 20;
 const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,15 +39,13 @@ const MAX_THREADS_PER_FRAME: u64 = 64;
 /// is a problem in the report.
 pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) -> (Option<NodeSettings>, Shared) {
     let name = reader.required("name").and_then(|field| field.name().map(str::to_owned));
-    let metrics_address = reader
-        .optional("metrics")
-        .and_then(|field| {
-            let map = field.map()?;
-            let address = map.optional("address").and_then(|field| loopback(&field));
-            map.finish();
-            address
-        })
-        .unwrap_or(METRICS_ADDRESS);
+    let (metrics_address, metrics_socket) = status_pages(reader, file);
+    let setup = reader.optional("setup").and_then(|field| {
+        let map = field.map()?;
+        let at_most = map.required("at_most").and_then(|field| field.duration(SETUP_AT_MOST));
+        map.finish();
+        at_most
+    });
     let spool = spool(reader.optional("spool").as_ref(), file);
     let learned_folder = reader
         .optional("learned")
@@ -69,6 +71,8 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
     let settings = name.map(|name| NodeSettings {
         name,
         metrics_address,
+        metrics_socket,
+        setup,
         spool,
         learned_folder,
         ledger_folder,
@@ -77,6 +81,24 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
         uplink,
     });
     (settings, defaults)
+}
+
+/// Where the status page and metrics are served.
+pub(crate) fn status_pages(reader: &Reader<'_>, file: &Path) -> (SocketAddr, Option<PathBuf>) {
+    let Some(map) = reader.optional("metrics").as_ref().and_then(Field::map) else { return (METRICS_ADDRESS, None) };
+    let address = map.optional("address").and_then(|field| loopback(&field)).unwrap_or(METRICS_ADDRESS);
+    let socket = map.optional("socket").and_then(|field| {
+        let path = path(&field, file, "a Unix socket")?;
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            let what = format!("{} has {length} bytes", path.display());
+            field.problem(what, format!("the path of a Unix socket has at most {MAX_SOCKET_PATH} bytes"));
+            return None;
+        }
+        Some(path)
+    });
+    map.finish();
+    (address, socket)
 }
 
 /// The `models` folder that `node.yaml` names, if it exists.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use kerbside_core::detection::Class;
 use kerbside_core::diagnostics::Note;
 use kerbside_core::finding::Cell;
-use kerbside_core::geometry::Geometry;
-use kerbside_core::ground::Ground;
+use kerbside_core::geometry::{Geometry, PointInImage};
+use kerbside_core::ground::{Ground, PointOnGround};
 use kerbside_core::operator::Configured;
 use kerbside_core::privacy::Privacy;
 use url::Url;
@@ -36,8 +36,14 @@ pub struct Settings {
 pub struct NodeSettings {
     /// `name`: the node's name in the released tables.
     pub name: String,
-    /// `metrics.address`: where Prometheus metrics are served. Loopback only.
+    /// `metrics.address`: where the status page and Prometheus metrics are served. Loopback only.
     pub metrics_address: SocketAddr,
+    /// `metrics.socket`: a Unix socket on which the same is served, for whoever the folder's rights let in; none if
+    /// `None`.
+    pub metrics_socket: Option<PathBuf>,
+    /// `setup.at_most`: for how long at a time an installer may see a camera's background on the status page; never if
+    /// `None`.
+    pub setup: Option<Duration>,
     /// `spool`: the durable log of released batches.
     pub spool: SpoolSettings,
     /// `learned.folder`: what operators have learned of their streets, kept for the next start; beside the
@@ -52,6 +58,24 @@ pub struct NodeSettings {
     pub models: Option<PathBuf>,
     /// `uplink`: where the rows go; they stay in the spool if `None`.
     pub uplink: Option<UplinkSettings>,
+}
+
+impl NodeSettings {
+    /// The keys of `node.yaml` that differ from those in `other` and are read only when a node starts.
+    pub fn fixed_keys_changed(&self, other: &Self) -> Vec<&'static str> {
+        let fixed = [
+            ("name", self.name != other.name),
+            ("metrics.address", self.metrics_address != other.metrics_address),
+            ("metrics.socket", self.metrics_socket != other.metrics_socket),
+            ("spool.folder", self.spool.folder != other.spool.folder),
+            ("learned.folder", self.learned_folder != other.learned_folder),
+            ("ledger.folder", self.ledger_folder != other.ledger_folder),
+            ("detect", self.detect != other.detect),
+            ("models", self.models != other.models),
+            ("uplink", self.uplink != other.uplink),
+        ];
+        fixed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    }
 }
 
 /// Which gateway takes the rows. The connection is always TLS 1.3 with certificates on both sides. The files may be
@@ -115,6 +139,8 @@ pub struct CameraSettings {
     pub geometry: Geometry,
     /// `geometry.ground`: where the picture's points lie on the street, in metres.
     pub ground: Option<Ground>,
+    /// The points by which the ground was given; empty without one.
+    pub ground_points: Vec<(PointInImage, PointOnGround)>,
     /// `operators`, in the order of the operator table, then of the file; at least one.
     pub operators: Vec<NamedOperator>,
     /// `privacy`: how counts and incidents are anonymised.
@@ -129,6 +155,12 @@ pub struct CameraSettings {
 }
 
 impl CameraSettings {
+    /// Whether a camera that runs by `revision` and `source` need not be touched to run by these settings. The source
+    /// holds what the revision leaves out: the content of secret files.
+    pub fn is_as(&self, revision: u32, source: &Source) -> bool {
+        self.revision == revision && self.source == *source
+    }
+
     /// The counters that leave: those of all operators but what the privacy profile keeps back.
     pub fn released_cells(&self) -> impl Iterator<Item = &Cell> {
         let cells = self.operators.iter().flat_map(|named| &named.configured.cells);

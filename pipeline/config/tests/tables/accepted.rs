@@ -160,7 +160,7 @@ fn sources_of_every_kind_are_accepted() {
 
 #[test]
 fn the_node_is_read_with_its_units_and_paths() {
-    let text = "name: kerb-2\nmetrics: {address: '[::1]:9601'}\ndetect: {threads: 3, threads_per_frame: 2}\nmodels: weights\n\
+    let text = "name: kerb-2\nmetrics: {address: '[::1]:9601', socket: /run/kerbside/status.sock}\nsetup: {at_most: 30m}\ndetect: {threads: 3, threads_per_frame: 2}\nmodels: weights\n\
                 spool: {folder: spool, max_bytes: 2GiB, sync_interval: 500ms, keep: 7d}";
     let folder = site(text, &[("plaza", "")]);
     assert_eq!(models_folder(folder.path()), None, "it does not exist yet");
@@ -170,10 +170,30 @@ fn the_node_is_read_with_its_units_and_paths() {
     assert_eq!(node.name, "kerb-2");
     assert_eq!(node.detect, DetectSettings { threads: 3, threads_per_frame: 2 });
     assert_eq!(node.metrics_address.to_string(), "[::1]:9601");
+    assert_eq!(node.metrics_socket.as_deref(), Some(Path::new("/run/kerbside/status.sock")));
+    assert_eq!(node.setup, Some(Duration::from_secs(30 * 60)));
     assert_eq!(node.models, Some(folder.path().join("weights")));
     assert_eq!(node.spool.folder, folder.path().join("spool"));
     assert_eq!((node.spool.max_bytes, node.spool.sync_interval), (2 << 30, Duration::from_millis(500)));
     assert_eq!(node.spool.keep, Duration::from_secs(7 * 24 * 60 * 60));
+}
+
+#[test]
+fn some_keys_of_the_node_are_read_only_when_it_starts() {
+    let node = |text: &str| read(site(&format!("name: a\n{text}"), &[("plaza", "")]).path()).node;
+    let fixed = "spool: {folder: /data/spool}";
+    let before = node(fixed);
+    // (what the file says now, keys that need a start)
+    let table: [(&str, &[&str]); 5] = [
+        (fixed, &[]),
+        ("spool: {folder: /data/spool, max_bytes: 1GiB, keep: 1d, sync_interval: 2s}\nsetup: {at_most: 5m}", &[]),
+        ("spool: {folder: /data/other}", &["spool.folder"]),
+        ("spool: {folder: /srv/spool}", &["spool.folder", "learned.folder", "ledger.folder"]),
+        ("spool: {folder: /data/spool}\nmetrics: {address: 127.0.0.1:9602, socket: /run/s}", &["metrics.address", "metrics.socket"]),
+    ];
+    for (text, keys) in table {
+        assert_eq!(node(text).fixed_keys_changed(&before), keys, "{text}");
+    }
 }
 
 #[test]

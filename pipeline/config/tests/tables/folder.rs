@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
         content: &[("node.yaml", "name: Kerb 1\ngateway: https://example.org"), PLAZA],
         expected: &[
             "DIR/node.yaml:1:7: name: 'Kerb 1' is not a name; a name has 1 to 32 lower-case letters, digits, '-' and '_' and begins with a letter",
-            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, learned, ledger, metrics, models, name, spool, uplink",
+            "DIR/node.yaml:2:1: gateway: unknown key; allowed are defaults, detect, learned, ledger, metrics, models, name, setup, spool, uplink",
         ],
     },
     Case {
@@ -93,7 +93,7 @@ const CASES: &[Case] = &[
         ],
         expected: &[
             "DIR/node.yaml:2:20: metrics.address: 'localhost' is not an address with a port; a loopback address with its port is expected, such as 127.0.0.1:9600 or [::1]:9600: metrics are served without encryption or password",
-            "DIR/node.yaml:2:31: metrics.port: unknown key; only address is allowed",
+            "DIR/node.yaml:2:31: metrics.port: unknown key; allowed are address, socket",
             "DIR/node.yaml:3:19: detect.threads: 257 is out of range; a whole number of threads from 0 to 256 is expected",
         ],
     },
@@ -113,6 +113,18 @@ const CASES: &[Case] = &[
         expected: &[
             "DIR/node.yaml:2:29: detect.threads_per_frame: 65 is out of range; a whole number of threads from 1 to 64 is expected",
         ],
+    },
+    Case {
+        content: &[("node.yaml", "name: a\nmetrics: {socket: ''}\nsetup: {at_most: 61m, from: 8h}"), PLAZA],
+        expected: &[
+            "DIR/node.yaml:2:19: metrics.socket: the path is empty; the path of a Unix socket is expected",
+            "DIR/node.yaml:3:18: setup.at_most: 61m is out of range; a time with its unit (ms, s, m, h, d) from 1m to 1h is expected, such as 500ms or 15m",
+            "DIR/node.yaml:3:23: setup.from: unknown key; only at_most is allowed",
+        ],
+    },
+    Case {
+        content: &[("node.yaml", "name: a\nsetup: {}"), PLAZA],
+        expected: &["DIR/node.yaml:2:8: setup: the key 'at_most' is missing; it is required"],
     },
     Case {
         content: &[("node.yaml", "name: a\nmetrics: {address: '[::1]:0'}"), PLAZA],
@@ -300,7 +312,7 @@ const CASES: &[Case] = &[
             "DIR/cameras/a.yaml:2:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/cameras/b.yaml:1:14: analyse_fps: 0 is out of range; a number of frames per second from 1 to 60 is expected",
             "DIR/node.yaml:1:1: the key 'name' is missing; it is required",
-            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, learned, ledger, metrics, models, name, spool, uplink",
+            "DIR/node.yaml:1:1: nam: unknown key; did you mean 'name'? allowed are defaults, detect, learned, ledger, metrics, models, name, setup, spool, uplink",
         ],
     },
 ];
