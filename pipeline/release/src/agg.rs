@@ -11,6 +11,7 @@ use crate::bins::Bin;
 use crate::columns::{Common, words8, words16};
 use crate::error::ReleaseError;
 use crate::plan::StreamPosition;
+use crate::report::ShownBin;
 use crate::table::{ClockQuality, Rule, Unit};
 use crate::vocabulary::{Vocabulary, class_key};
 
@@ -49,6 +50,22 @@ impl Closed<'_> {
     fn length(&self) -> u64 {
         let (from, to) = self.span;
         to.as_unix_nanos() - from.as_unix_nanos()
+    }
+
+    /// What of a number a page on the node may show.
+    pub(crate) fn shown(&self, number: &Number) -> ShownBin {
+        let (from, to) = self.span;
+        let Number { cell, noise_b, share, .. } = *number;
+        let value = self.value(number);
+        let is_suppressed = is_suppressed(Unit::of(cell.measure) == Unit::Count, value, self.display_k.into());
+        ShownBin {
+            cell,
+            from,
+            to,
+            value: (!is_suppressed).then_some(value.max(0)),
+            noise_b: noise_b_in_unit(cell.measure, noise_b, self.length(), share),
+            coverage: self.coverage(),
+        }
     }
 
     /// The number in the unit of its measure.

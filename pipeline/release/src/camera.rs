@@ -1,6 +1,6 @@
 //! One camera in the release stage: its cells, what each track may still add to them, and what is told of its classes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kerbside_core::detection::Class;
 use kerbside_core::finding::{Cell, Finding, FindingKind, Measure};
@@ -16,6 +16,7 @@ use crate::ledger::{Account, CameraUid, Debit};
 use crate::passages::{Names, Passages};
 use crate::plan::CameraPlan;
 use crate::rarity::Rarity;
+use crate::report::ShownBin;
 use crate::treatment::{Family, Treatment, treatments};
 
 /// The cells of one length of bin, and what happens to each of their sums.
@@ -49,6 +50,8 @@ pub(crate) struct Camera {
     pub(crate) passages: Passages,
     pub(crate) rarity: Rarity,
     pub(crate) watches: Vec<Watch>,
+    /// Of each cell the last bin that was released.
+    pub(crate) shown: BTreeMap<Cell, ShownBin>,
     /// Incidents that a noisy number decides: what operators say of them stays here.
     decided_here: BTreeSet<(IncidentKind, SiteId)>,
     is_demonstration: bool,
@@ -100,6 +103,7 @@ impl Camera {
             counters,
             passages: Passages::new(privacy.bounds),
             rarity: Rarity::default(),
+            shown: BTreeMap::new(),
             watches: watches.map(|alert| Watch::new(*alert, start)).collect(),
             decided_here: decided().map(|alert| (alert.kind, alert.site)).collect(),
             is_demonstration,

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::bins::nanos;
 use crate::columns::{Common, words8, words16};
 use crate::error::ReleaseError;
-use crate::plan::{CameraPlan, IncidentSeed, StreamPosition};
+use crate::plan::{CameraPlan, IncidentSeed, Seat, StreamPosition};
 use crate::table::{ClockQuality, Rule};
 use crate::vocabulary::{Vocabulary, class_key};
 
@@ -58,6 +58,14 @@ struct OfCamera {
     planned: BTreeSet<(IncidentKind, SiteId)>,
     limits: IncidentLimits,
     bucket: Bucket,
+}
+
+impl OfCamera {
+    fn new(plan: &CameraPlan, start: u64) -> Self {
+        let limits = plan.privacy.incidents;
+        let planned = plan.incidents.iter().copied().collect();
+        Self { planned, limits, bucket: Bucket::new(&limits, start) }
+    }
 }
 
 /// A camera's incident: its place, kind, site and its operator's number.
@@ -113,12 +121,33 @@ impl Bucket {
 impl Numbers {
     /// Nothing has begun yet.
     pub(crate) fn new(seed: IncidentSeed, plans: &[CameraPlan], start: u64) -> Self {
-        let of_camera = |plan: &CameraPlan| {
-            let limits = plan.privacy.incidents;
-            let planned = plan.incidents.iter().copied().collect();
-            OfCamera { planned, limits, bucket: Bucket::new(&limits, start) }
-        };
-        Self { seed, drawn: 0, open: BTreeMap::new(), cameras: plans.iter().map(of_camera).collect() }
+        let cameras = plans.iter().map(|plan| OfCamera::new(plan, start)).collect();
+        Self { seed, drawn: 0, open: BTreeMap::new(), cameras }
+    }
+
+    /// Goes on with another list of cameras, of which some were in the list before, each at its place. What a camera that
+    /// is changed may still tell in this day is what it might before.
+    pub(crate) fn rearrange(&mut self, plans: &[(CameraPlan, Seat)], start: u64) {
+        let mut before: Vec<Option<OfCamera>> = self.cameras.drain(..).map(Some).collect();
+        let mut place_of = BTreeMap::new();
+        for (place, (plan, seat)) in plans.iter().enumerate() {
+            let had = seat.place().and_then(|place| before.get_mut(place)).and_then(Option::take);
+            self.cameras.push(match (seat, had) {
+                (Seat::Kept(from), Some(had)) => {
+                    place_of.insert(*from, place);
+                    had
+                }
+                (_, Some(had)) => OfCamera { bucket: had.bucket, ..OfCamera::new(plan, start) },
+                (_, None) => OfCamera::new(plan, start),
+            });
+        }
+        let open = std::mem::take(&mut self.open);
+        self.open = open
+            .into_iter()
+            .filter_map(|((camera, kind, site, number), open)| {
+                Some(((*place_of.get(&camera)?, kind, site, number), open))
+            })
+            .collect();
     }
 
     /// The next number: a hash of the seed and a counter, so that numbers of one node neither repeat in practice

@@ -9,7 +9,7 @@
 //! - The set of cells is fixed by the configuration, and every cell is emitted for every bin,
 //!   also for a camera that is silent: the presence of a row says nothing.
 //! - A bin is closed once. A clock that is set back neither reopens nor repeats it.
-//! - Every text is a dictionary value from a vocabulary that is fixed when the stage is built.
+//! - Every text is a dictionary value from a vocabulary that is fixed by the configuration.
 //! - Rows depend on findings, time and noise alone, not on how often [`Release::advance`] is called.
 //! - Where a profile asks for noise, a track adds no more than its bounds ([`kerbside_core::privacy::Bounds`]), the
 //!   ledger is debited before noise is drawn, and noise is drawn once for each cell and bin.
@@ -29,6 +29,7 @@ mod agg;
 mod alert;
 mod bins;
 mod camera;
+mod change;
 mod coarsen;
 mod columns;
 mod contract;
@@ -59,10 +60,10 @@ pub use ledger::{
     LedgerReport, LedgerState, MemoryLedger, Verdict, inspect_ledger,
 };
 pub use noise::{Noise, NoiseError, Scale};
-pub use plan::{CameraPlan, Guarantee, IncidentSeed, NodeIdentity, Positions, StreamPosition};
+pub use plan::{CameraPlan, Guarantee, IncidentSeed, NodeIdentity, Positions, Seat, StreamPosition};
 pub use pseudonym::PseudonymError;
 pub use release::Release;
-pub use report::{FrameReport, ReleaseCounts, ReleasedBin};
+pub use report::{FrameReport, ReleaseCounts, ReleasedBin, ShownBin};
 pub use sealed::{Released, ReleasedBatch};
 pub use table::{ClockQuality, Column, Table};
 pub use words::unit_of;

@@ -49,6 +49,27 @@ pub struct CameraPlan {
     pub privacy: Privacy,
 }
 
+/// Where a camera of a changed plan was in the plan before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// At this place, and nothing about it has changed: its open bins go on.
+    Kept(usize),
+    /// At this place, with other settings: its bins are closed and it begins anew.
+    Changed(usize),
+    /// Nowhere.
+    New,
+}
+
+impl Seat {
+    /// The place, if it had one.
+    pub fn place(self) -> Option<usize> {
+        match self {
+            Self::Kept(place) | Self::Changed(place) => Some(place),
+            Self::New => None,
+        }
+    }
+}
+
 /// What the stage promises about its numbers.
 #[derive(Debug)]
 pub enum Guarantee {

@@ -8,8 +8,9 @@
 //! - A key is random, never derived, and never written or handed out. It is the current one for [`EPOCH`] and the
 //!   previous one for [`GRACE`] more, then it is erased.
 //! - All keys lie in one allocation that is locked in RAM, so that they cannot reach a swap partition; it is
-//!   erased before it is unlocked and freed. Keys are not moved or copied within the program, and what hashing
-//!   leaves on the stack is erased after every pseudonym.
+//!   erased before it is unlocked and freed. Keys are not moved or copied within the program, but from one such
+//!   allocation to the next where the list of cameras changes, and what hashing leaves on the stack is erased after
+//!   every pseudonym.
 //! - A pseudonym has no order, no text and no wire form: results cannot depend on it.
 //!
 //! Units: keys' ages are counted in wall-clock time that goes forward. A clock that is set back makes a key neither
@@ -133,6 +134,23 @@ impl Pseudonyms {
         let mut keys = Self { _lock: lock, pages, epochs: vec![epoch; cameras] };
         for camera in 0..cameras {
             getrandom::fill(keys.key_mut(camera, 0)).map_err(PseudonymError::Random)?;
+        }
+        Ok(keys)
+    }
+
+    /// The keys for another list of cameras: those of cameras that go on, each with the place that it had, and fresh
+    /// ones for the others. The keys that `self` holds are erased with it.
+    ///
+    /// # Errors
+    /// As for [`Pseudonyms::new`].
+    pub(crate) fn rearranged(&self, kept: &[Option<usize>]) -> Result<Self, PseudonymError> {
+        let mut keys = Self::new(kept.len())?;
+        for (place, before) in kept.iter().enumerate() {
+            let Some(before) = *before else { continue };
+            for which in 0..2 {
+                keys.key_mut(place, which).copy_from_slice(self.key(before, which));
+            }
+            keys.epochs[place] = self.epochs[before];
         }
         Ok(keys)
     }

@@ -23,7 +23,7 @@ use crate::keeper::{Keeper, ask};
 use crate::ledger::{Account, Debit};
 use crate::plan::{CameraPlan, Guarantee, NodeIdentity, Positions, StreamPosition};
 use crate::pseudonym::{Pseudonyms, Turn};
-use crate::report::{FrameReport, ReleaseCounts, ReleasedBin};
+use crate::report::{FrameReport, ReleaseCounts, ReleasedBin, ShownBin};
 use crate::sealed::ReleasedBatch;
 use crate::table::{ClockQuality, Rule, Table};
 use crate::treatment::Treatment;
@@ -32,21 +32,38 @@ use crate::vocabulary::Vocabulary;
 /// Turns findings into sealed rows. One a node.
 #[derive(Debug)]
 pub struct Release {
-    words: Vocabulary,
-    agg_schema: SchemaRef,
-    health_schema: SchemaRef,
-    incident_schema: SchemaRef,
-    config_revision: u32,
-    cameras: Vec<Camera>,
+    pub(crate) identity: NodeIdentity,
+    pub(crate) words: Vocabulary,
+    pub(crate) schemas: Schemas,
+    pub(crate) cameras: Vec<Camera>,
     at: Positions,
-    numbers: Numbers,
+    pub(crate) numbers: Numbers,
     incidents: IncidentRows,
-    closed: Vec<ReleasedBin>,
+    pub(crate) closed: Vec<ReleasedBin>,
     /// `None` for a demonstration.
-    keeper: Option<Keeper>,
+    pub(crate) keeper: Option<Keeper>,
     /// What was last said of the node's clock: for rows of cameras that say nothing.
     clock: ClockQuality,
     counts: ReleaseCounts,
+}
+
+/// The schemas of all tables, with their metadata.
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    agg: SchemaRef,
+    health: SchemaRef,
+    incident: SchemaRef,
+}
+
+impl Schemas {
+    /// Those of a vocabulary; refused where one breaks the contract.
+    pub(crate) fn of(words: &Vocabulary) -> Result<Self, ReleaseError> {
+        let checked = |table| {
+            let schema = words.schema(table);
+            check_contract(table, &schema).map(|()| schema)
+        };
+        Ok(Self { agg: checked(Table::Agg)?, health: checked(Table::Health)?, incident: checked(Table::Incident)? })
+    }
 }
 
 impl Release {
@@ -60,12 +77,7 @@ impl Release {
         guarantee: Guarantee,
     ) -> Result<Self, ReleaseError> {
         let words = Vocabulary::new(&identity, &cameras)?;
-        let agg_schema = words.schema(Table::Agg);
-        let health_schema = words.schema(Table::Health);
-        let incident_schema = words.schema(Table::Incident);
-        check_contract(Table::Agg, &agg_schema)?;
-        check_contract(Table::Health, &health_schema)?;
-        check_contract(Table::Incident, &incident_schema)?;
+        let schemas = Schemas::of(&words)?;
         let numbers = Numbers::new(identity.incident_seed, &cameras, start.as_unix_nanos());
         let keeper = match guarantee {
             Guarantee::Private { noise, ledger } => {
@@ -76,11 +88,9 @@ impl Release {
         let camera = |plan| Camera::new(plan, start, keeper.is_none());
         let cameras = cameras.iter().map(camera).collect::<Result<_, _>>()?;
         Ok(Self {
+            identity,
             words,
-            agg_schema,
-            health_schema,
-            incident_schema,
-            config_revision: identity.config_revision,
+            schemas,
             cameras,
             at,
             numbers,
@@ -95,9 +105,9 @@ impl Release {
     /// The schema of a table's batches, with its metadata.
     pub fn schema(&self, table: Table) -> SchemaRef {
         Arc::clone(match table {
-            Table::Agg => &self.agg_schema,
-            Table::Health => &self.health_schema,
-            Table::Incident => &self.incident_schema,
+            Table::Agg => &self.schemas.agg,
+            Table::Health => &self.schemas.health,
+            Table::Incident => &self.schemas.incident,
         })
     }
 
@@ -212,8 +222,8 @@ impl Release {
         }
         // A clock that was set back within the minute must not give a row that ends before it begins.
         let span = (from.min(to), to);
-        let rev = self.config_revision;
-        let batch = health::batch(&self.words, &self.health_schema, samples, span, clock, self.at.health, rev)?;
+        let rev = self.identity.config_revision;
+        let batch = health::batch(&self.words, &self.schemas.health, samples, span, clock, self.at.health, rev)?;
         out.push(number(Table::Health, batch, &mut self.at.health)?);
         Ok(())
     }
@@ -225,7 +235,7 @@ impl Release {
             series.due = series.last_end(now.as_unix_nanos());
         }
         self.decide_alerts(now)?;
-        self.end_alerts(now);
+        self.end_alerts(now, |_| true);
         self.emit_incidents(out)?;
         self.close_due(out)
     }
@@ -245,11 +255,19 @@ impl Release {
         self.counts.late_findings
     }
 
+    /// Of each counter of the camera at place `camera` the last bin that was released, in the order of its cells.
+    ///
+    /// # Panics
+    /// When there is no such camera.
+    pub fn shown(&self, camera: usize) -> impl Iterator<Item = &ShownBin> {
+        self.cameras[camera].shown.values()
+    }
+
     fn all_series(&mut self) -> impl Iterator<Item = &mut Series> {
         self.cameras.iter_mut().flat_map(|camera| &mut camera.counters).map(|counters| &mut counters.series)
     }
 
-    fn close_due(&mut self, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
+    pub(crate) fn close_due(&mut self, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
         loop {
             let mut skipped = 0;
             let mut first_end = None;
@@ -267,14 +285,14 @@ impl Release {
     }
 
     /// Makes one batch of the words about situations that have come.
-    fn emit_incidents(&mut self, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
+    pub(crate) fn emit_incidents(&mut self, out: &mut Vec<ReleasedBatch>) -> Result<(), ReleaseError> {
         if self.incidents.rows() == 0 {
             return Ok(());
         }
         let rule = if self.keeper.is_some() { Rule::Incident } else { Rule::Demo };
-        let (at, rev) = (self.at.incident, self.config_revision);
+        let (at, rev) = (self.at.incident, self.identity.config_revision);
         let rows = std::mem::take(&mut self.incidents);
-        let batch = rows.finish(&self.words, &self.incident_schema, at, rev, rule)?;
+        let batch = rows.finish(&self.words, &self.schemas.incident, at, rev, rule)?;
         out.push(number(Table::Incident, batch, &mut self.at.incident)?);
         Ok(())
     }
@@ -322,10 +340,10 @@ impl Release {
         Ok(())
     }
 
-    /// Ends the alerts that last.
-    fn end_alerts(&mut self, now: WallTime) {
+    /// Ends the alerts that last, of the cameras at these places.
+    pub(crate) fn end_alerts(&mut self, now: WallTime, is_wanted: impl Fn(usize) -> bool) {
         let Self { cameras, words, numbers, incidents, clock, .. } = self;
-        for (place, camera) in cameras.iter_mut().enumerate() {
+        for (place, camera) in cameras.iter_mut().enumerate().filter(|(place, _)| is_wanted(*place)) {
             for (number, watch) in (0..).zip(&mut camera.watches) {
                 let Some(answer) = watch.finish() else { continue };
                 let (finding, incident) = word(&watch.alert, answer, number, now);
@@ -410,6 +428,7 @@ impl Release {
                     }
                 };
                 rows.push(words, &closed, &number);
+                camera.shown.insert(*cell, closed.shown(&number));
                 if camera.watched.contains(cell) {
                     let (value, coverage) = (closed.value(&number), closed.coverage());
                     told.push(ReleasedBin { camera: index, cell: *cell, from, to, value, coverage });
@@ -417,7 +436,7 @@ impl Release {
             }
         }
         if rows.rows() > 0 {
-            let batch = rows.finish(&self.words, &self.agg_schema, self.at.agg, self.config_revision)?;
+            let batch = rows.finish(&self.words, &self.schemas.agg, self.at.agg, self.identity.config_revision)?;
             out.push(number(Table::Agg, batch, &mut self.at.agg)?);
         }
         Ok(())

@@ -78,3 +78,21 @@ pub struct ReleasedBin {
     /// The share of the bin with frames that can be trusted, 0..1.
     pub coverage: f32,
 }
+
+/// The number of a counter's last released bin, for a page on the node: never below zero, and nothing where it is too
+/// small to be shown (rule PC-13 of the privacy contract).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShownBin {
+    /// The counter.
+    pub cell: Cell,
+    /// Where the bin begins.
+    pub from: WallTime,
+    /// Where it ends.
+    pub to: WallTime,
+    /// The number, in the unit of its measure; `None` where it is too small.
+    pub value: Option<i32>,
+    /// The scale of its noise in the same unit; 0 without.
+    pub noise_b: f32,
+    /// The share of the bin with frames that can be trusted, 0..1.
+    pub coverage: f32,
+}

@@ -111,6 +111,22 @@ fn pc_15_nothing_prints_writes_or_orders_a_pseudonym() {
 }
 
 #[test]
+fn pc_15_a_camera_that_goes_on_keeps_its_keys_and_a_new_one_has_fresh_ones() {
+    let mut keys = Pseudonyms::new(3).unwrap();
+    for camera in 0..3 {
+        keys.roll(camera, at(START)).unwrap();
+    }
+    keys.roll(2, at(START + 900)).unwrap();
+    let before: Vec<_> =
+        (0..3).map(|camera| (keys.current(camera, TrackId(1)), keys.previous(camera, TrackId(1)))).collect();
+    let mut after = keys.rearranged(&[Some(2), None, Some(0)]).unwrap();
+    let now = |camera| (after.current(camera, TrackId(1)), after.previous(camera, TrackId(1)));
+    assert_eq!([now(0), now(2)], [before[2], before[0]]);
+    assert!(before.iter().all(|(current, _)| now(1).0 != *current) && now(1).1.is_none());
+    assert_eq!(after.roll(0, at(START + 1260)).unwrap(), Turn::PreviousErased, "it is as old as it was");
+}
+
+#[test]
 fn pc_15_keys_are_locked_in_memory() {
     let keys = Pseudonyms::new(65).unwrap();
     assert_eq!(keys.pages.as_ptr().align_offset(PAGE_BYTES), 0);
