@@ -37,6 +37,13 @@ pub enum VisionError {
         /// What the caller gave.
         found: usize,
     },
+    /// A picture could not be written as a file.
+    #[error("the picture could not be encoded")]
+    Encode {
+        /// What the encoder said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The caller's rows do not hold the input's pixels.
     #[error(
         "the buffer of {found} bytes with {row_stride} bytes from row to row does not hold {}x{} packed pixels",

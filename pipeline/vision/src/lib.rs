@@ -9,10 +9,12 @@
 //! what lies between the end of a row and the stride. Units: pixels, luma 0..255.
 //! Threads: none of its own; OpenCV is told to use none either, since the runtime's pools already fill
 //! the machine. Not here: detection, tracking, and any copy of a picture
-//! that outlives a call, but for the reduced ones in RAM by which [`SceneWatcher`] knows what has changed.
+//! that outlives a call, but for the reduced ones in RAM by which [`SceneWatcher`] knows what has changed, and the
+//! counts of values of which a [`Background`] is made.
 
 #![deny(unsafe_code)]
 
+mod background;
 mod error;
 pub mod input;
 #[allow(unsafe_code)]
@@ -22,5 +24,6 @@ pub mod placement;
 mod scene;
 mod statistics;
 
+pub use background::{Background, Picture};
 pub use error::VisionError;
 pub use statistics::SceneWatcher;
