@@ -42,10 +42,10 @@ impl Reading {
         self.value(&format!("kerbside_frames_analysed_total{{camera=\"{camera}\"}}")).unwrap_or_default()
     }
 
-    /// Mean time from capture to finding so far, in seconds.
+    /// Mean time from capture to release so far, in seconds.
     pub(crate) fn latency_secs(&self, camera: &str) -> f64 {
         let part = |suffix: &str| {
-            self.value(&format!("kerbside_capture_to_finding_seconds_{suffix}{{camera=\"{camera}\"}}"))
+            self.value(&format!("kerbside_capture_to_release_seconds_{suffix}{{camera=\"{camera}\"}}"))
                 .unwrap_or_default()
         };
         part("sum") / part("count").max(1.0)

@@ -6,6 +6,7 @@
 mod demo;
 mod gate;
 mod live;
+mod metrics;
 mod peer_outage;
 mod privacy_audit;
 mod python;
@@ -34,6 +35,8 @@ enum Task {
     },
     /// Times the detector, the way of rows to the city and a whole replay, and prints them
     Bench,
+    /// Writes dashboards/METRICS.md from the list of metrics in the code
+    Metrics,
     /// Kills nodes and a gateway a thousand times and counts the rows
     Soak,
     /// Attacks the released tables, those of a broken release too, and prints one table
@@ -61,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Task::Ci => gate::ci(),
         Task::Demo { once } => demo::run(once),
         Task::Bench => gate::bench(),
+        Task::Metrics => metrics::write(),
         Task::Soak => gate::soak(),
         Task::PrivacyAudit { quick } => privacy_audit::run_audit(quick),
         Task::PeerOutage { minutes, kerbside: true, .. } => peer_outage::run_kerbside(&minutes),

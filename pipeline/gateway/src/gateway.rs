@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kerbside_telemetry::{GatewayMetrics, Telemetry};
+use kerbside_telemetry::{GatewayMetrics, ProcessMetrics, Telemetry};
 use kerbside_uplink::tls::{Reloading, server_config};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -114,13 +114,14 @@ impl Gateway {
         };
         let endings = Endings { stop: stopping, cut: cutting };
         let service = Service(Arc::new(shared));
-        let serving = serve::serve(listener, config, service, leases, metrics.clone(), endings);
+        let serving = serve::serve(listener, config, service, leases, metrics, endings);
         let server = tokio::spawn(async move {
             let result = serving.await;
             tell_end.send_replace(true);
             result
         });
-        let facts = status::Facts { telemetry: Arc::clone(&telemetry), metrics, healthy, alive };
+        let process = ProcessMetrics::new(&telemetry, env!("CARGO_PKG_VERSION"));
+        let facts = status::Facts { telemetry: Arc::clone(&telemetry), process, healthy, alive };
         let status = tokio::spawn(async move {
             if let Err(error) = axum::serve(status_listener, status::pages(facts)).await {
                 tracing::error!(%error, "the status server ended");

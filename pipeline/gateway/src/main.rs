@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use kerbside_core::error::{Classified as _, ErrorKind};
 use kerbside_gateway::{Gateway, GatewayError, Settings, landing, settings};
+use kerbside_telemetry::Door;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +33,7 @@ enum Command {
     Run(Run),
     Check(Check),
     Summary(Summary),
+    Health(Health),
 }
 
 /// Runs the gateway until it is asked to stop by SIGTERM or Ctrl-C.
@@ -69,11 +71,25 @@ struct Summary {
     json: bool,
 }
 
+/// Asks the running gateway whether it is alive: for health checks of containers.
+///
+/// Exit code 0 where it is, 1 where it is not or does not answer.
+#[derive(Args)]
+struct Health {
+    /// The file gateway.yaml, which says where metrics are served
+    #[arg(long, value_name = "FILE", default_value = "/etc/kerbside-gateway/gateway.yaml")]
+    config: PathBuf,
+    /// Asks whether what comes can be stored, too
+    #[arg(long)]
+    ready: bool,
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
         Command::Summary(summary) => summary.execute(),
+        Command::Health(health) => health.execute(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,6 +114,17 @@ impl Check {
             format!("{} node{}", nodes.len(), if nodes.len() == 1 { "" } else { "s" })
         });
         let text = format!("{}: {nodes}, no problems\n", settings.listen);
+        io::stdout().write_all(text.as_bytes()).context("standard output")
+    }
+}
+
+impl Health {
+    fn execute(self) -> anyhow::Result<()> {
+        let address = settings::load(&self.config)?.metrics_address;
+        let page = if self.ready { "/readyz" } else { "/livez" };
+        let asked = Door::Address(address).ask(page);
+        let (code, text) = asked.with_context(|| format!("no gateway answers on {address}"))?;
+        anyhow::ensure!(code == 200, "{}", text.trim_end());
         io::stdout().write_all(text.as_bytes()).context("standard output")
     }
 }

@@ -7,14 +7,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use kerbside_telemetry::{CONTENT_TYPE, GatewayMetrics, Telemetry};
-use procfs::WithCurrentSystemInfo as _;
-use procfs::process::Process;
+use kerbside_telemetry::{CONTENT_TYPE, ProcessMetrics, Telemetry};
 
 /// What the pages are made of.
 pub(crate) struct Facts {
     pub(crate) telemetry: Arc<Telemetry>,
-    pub(crate) metrics: GatewayMetrics,
+    pub(crate) process: ProcessMetrics,
     /// Whether the last commit went well.
     pub(crate) healthy: Arc<AtomicBool>,
     /// Whether the committer works.
@@ -31,10 +29,7 @@ pub(crate) fn pages(facts: Facts) -> axum::Router {
 
 async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
     // Not every host offers it; then the values stay what they are.
-    if let Ok(stat) = Process::myself().and_then(|process| process.stat()) {
-        facts.metrics.resident_bytes.set(stat.rss_bytes().get() as f64);
-        facts.metrics.cpu_seconds.follow((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64);
-    }
+    let _ = facts.process.read();
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], facts.telemetry.render())
 }
 

@@ -20,6 +20,14 @@ impl Counts {
         Self { metrics, status }
     }
 
+    pub(crate) fn status(&self) -> &CameraStatus {
+        &self.status
+    }
+
+    pub(crate) fn share_status(&self) -> Arc<CameraStatus> {
+        Arc::clone(&self.status)
+    }
+
     pub(crate) fn state(&self) -> CameraState {
         self.status.state()
     }

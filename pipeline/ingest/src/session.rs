@@ -103,6 +103,23 @@ pub(crate) enum Look {
     Failed { cause: Cause, detail: String },
 }
 
+/// Tells the camera's status which threads its pipeline has. Each says so itself, as it begins and ends.
+fn tell_threads(bus: &gst::Bus, intake: &Arc<Intake>) {
+    let intake = Arc::downgrade(intake);
+    bus.set_sync_handler(move |_, message| {
+        if let gst::MessageView::StreamStatus(said) = message.view()
+            && let Some(intake) = intake.upgrade()
+        {
+            match said.get().0 {
+                gst::StreamStatusType::Enter => intake.counts.status().enter_thread(),
+                gst::StreamStatusType::Leave => intake.counts.status().leave_thread(),
+                _ => {}
+            }
+        }
+        gst::BusSyncReply::Pass
+    });
+}
+
 /// A running pipeline.
 pub(crate) struct Session {
     pipeline: gst::Pipeline,
@@ -124,6 +141,7 @@ impl Session {
         let tap = intake.connect();
         let pipeline = pipeline::build(source, &tap, limits)?;
         let bus = pipeline.bus().expect("a pipeline has a bus");
+        tell_threads(&bus, intake);
         // A failure is on the bus.
         let _ = pipeline.set_state(gst::State::Playing);
         Ok(Self {

@@ -1,9 +1,12 @@
 //! What anyone may know about a camera at any time.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kerbside_core::camera::CameraState;
+use kerbside_telemetry::Beat;
 
 /// A camera's state and totals: written by ingest, read by anyone, never waiting for each other.
 /// The values are each right, but not taken at one moment.
@@ -19,6 +22,11 @@ pub struct CameraStatus {
     created: Instant,
     /// Nanoseconds since `created` plus one; 0 for never.
     last_frame: AtomicU64,
+    /// What went wrong last.
+    trouble: Mutex<Option<(&'static str, Instant)>>,
+    /// The kernel's numbers of the threads that work for the camera now.
+    working: Mutex<BTreeSet<u32>>,
+    beat: Beat,
 }
 
 impl Default for CameraStatus {
@@ -40,7 +48,39 @@ impl CameraStatus {
             frames_damaged: AtomicU64::new(0),
             created: Instant::now(),
             last_frame: AtomicU64::new(0),
+            trouble: Mutex::default(),
+            working: Mutex::default(),
+            beat: Beat::default(),
         }
+    }
+
+    /// What went wrong last with the camera, in words that are ours and not the camera's, and when.
+    pub fn trouble(&self) -> Option<(&'static str, Instant)> {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_trouble(&self, words: &'static str) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some((words, Instant::now()));
+    }
+
+    /// The kernel's numbers of the threads that work for the camera now: for what they cost.
+    pub fn threads(&self) -> Vec<u32> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// This thread works for the camera from now on.
+    pub fn enter_thread(&self) {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner).insert(this_thread());
+    }
+
+    /// This thread works for the camera no more.
+    pub fn leave_thread(&self) {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner).remove(&this_thread());
+    }
+
+    /// Whether the thread that watches over the camera makes progress.
+    pub fn beat(&self) -> &Beat {
+        &self.beat
     }
 
     /// What the camera is doing. Never [`CameraState::Tampered`]: that is not for ingest to say.
@@ -95,6 +135,10 @@ impl CameraStatus {
     }
 }
 
+fn this_thread() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +151,26 @@ mod tests {
             status.set_state(state);
             assert_eq!(status.state(), state);
         }
+    }
+
+    #[test]
+    fn threads_that_work_for_a_camera_are_known_while_they_do() {
+        let status = CameraStatus::new();
+        status.enter_thread();
+        let ours = status.threads();
+        assert_eq!(ours.len(), 1);
+        std::thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                status.enter_thread();
+                let both = status.threads();
+                status.leave_thread();
+                both
+            });
+            assert_eq!(entered.join().unwrap().len(), 2);
+        });
+        assert_eq!(status.threads(), ours);
+        // The kernel knows it by that number.
+        assert!(std::path::Path::new(&format!("/proc/self/task/{}", ours[0])).exists());
     }
 
     #[test]

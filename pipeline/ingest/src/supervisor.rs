@@ -168,6 +168,7 @@ struct Closing(Arc<Intake>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
+        self.0.counts.status().beat().rest();
         self.0.counts.set_state(CameraState::Disabled);
         self.0.close();
     }
@@ -201,6 +202,8 @@ enum Outcome {
 
 impl Supervisor {
     fn run(mut self) -> Result<Ended, IngestError> {
+        let status = self.intake.counts.share_status();
+        status.enter_thread();
         loop {
             let (outcome, up) = self.connection()?;
             let cause = match (outcome, &self.source.source) {
@@ -219,7 +222,9 @@ impl Supervisor {
                 }
             };
             let pause = self.backoff.pause(cause.reason(), up);
+            status.set_trouble(cause.text());
             self.say_down(cause, pause);
+            status.beat().rest();
             if self.stop.wait(pause) {
                 return Ok(self.ended(true));
             }
@@ -232,6 +237,7 @@ impl Supervisor {
     fn connection(&mut self) -> Result<(Outcome, Option<Duration>), IngestError> {
         // A camera that refuses us or cannot be decoded stays so until it has shown a picture.
         let state = self.intake.counts.state();
+        self.intake.counts.status().beat().work();
         if !matches!(state, CameraState::AuthFailed | CameraState::CodecUnsupported) {
             self.intake.counts.set_state(CameraState::Connecting);
         }
@@ -246,6 +252,7 @@ impl Supervisor {
             Err(error) => return Err(error),
         };
         let outcome = loop {
+            self.intake.counts.status().beat().work();
             if self.stop.wait(Duration::ZERO) {
                 break Outcome::Stopped;
             }

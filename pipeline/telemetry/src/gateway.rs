@@ -23,10 +23,6 @@ pub struct GatewayMetrics {
     pub certificate_expires: Gauge,
     /// [`Metric::GatewayReloadErrors`].
     pub reload_errors: Counter,
-    /// [`Metric::ProcessResidentBytes`].
-    pub resident_bytes: Gauge,
-    /// [`Metric::ProcessCpuSeconds`].
-    pub cpu_seconds: Counter,
 }
 
 impl GatewayMetrics {
@@ -43,8 +39,6 @@ impl GatewayMetrics {
             commit_errors: counter(Metric::GatewayCommitErrors),
             certificate_expires: gauge(Metric::GatewayCertificateExpires),
             reload_errors: counter(Metric::GatewayReloadErrors),
-            resident_bytes: gauge(Metric::ProcessResidentBytes),
-            cpu_seconds: counter(Metric::ProcessCpuSeconds),
         }
     }
 

@@ -176,8 +176,8 @@ pub struct CameraMetrics {
     pub pixels_copied: Counter,
     /// [`Metric::InferenceErrors`].
     pub inference_errors: Counter,
-    /// [`Metric::CaptureToFindingSeconds`].
-    pub capture_to_finding: Histogram,
+    /// [`Metric::CaptureToReleaseSeconds`].
+    pub capture_to_release: Histogram,
     /// [`Metric::CameraReconnects`].
     pub reconnects: Counter,
     /// [`Metric::CameraStalls`].
@@ -188,6 +188,10 @@ pub struct CameraMetrics {
     pub decode_errors: Counter,
     /// [`Metric::CameraClockJumps`].
     pub clock_jumps: Counter,
+    /// [`Metric::CameraCpuSeconds`].
+    pub cpu_seconds: Counter,
+    /// [`Metric::InferenceCpuSeconds`].
+    pub inference_cpu_seconds: Counter,
     dropped: [Counter; DropReason::ALL.len()],
     stages: [Histogram; Stage::ALL.len()],
     states: [Gauge; CameraState::ALL.len()],
@@ -203,12 +207,14 @@ impl CameraMetrics {
             frames_analysed: counter(Metric::FramesAnalysed),
             pixels_copied: counter(Metric::PixelsCopied),
             inference_errors: counter(Metric::InferenceErrors),
-            capture_to_finding: telemetry.histogram(Metric::CaptureToFindingSeconds, &[camera]),
+            capture_to_release: telemetry.histogram(Metric::CaptureToReleaseSeconds, &[camera]),
             reconnects: counter(Metric::CameraReconnects),
             stalls: counter(Metric::CameraStalls),
             auth_failures: counter(Metric::CameraAuthFailures),
             decode_errors: counter(Metric::CameraDecodeErrors),
             clock_jumps: counter(Metric::CameraClockJumps),
+            cpu_seconds: counter(Metric::CameraCpuSeconds),
+            inference_cpu_seconds: counter(Metric::InferenceCpuSeconds),
             dropped: DropReason::ALL
                 .map(|reason| telemetry.counter(Metric::FramesDropped, &[camera, reason.name()])),
             stages: Stage::ALL.map(|stage| telemetry.histogram(Metric::StageSeconds, &[camera, stage.name()])),
@@ -267,10 +273,14 @@ pub struct NodeMetrics {
     pub skipped_bins: Counter,
     /// [`Metric::IncidentsLimited`].
     pub incidents_limited: Gauge,
-    /// [`Metric::DebugViewActive`].
-    pub debug_view_active: Gauge,
-    /// [`Metric::InsecureDev`].
-    pub insecure_dev: Gauge,
+    /// [`Metric::SpoolHealthy`].
+    pub spool_healthy: Gauge,
+    /// [`Metric::SpoolMaxBytes`].
+    pub spool_max_bytes: Gauge,
+    /// [`Metric::SpoolOldestAge`].
+    pub spool_oldest_age: Gauge,
+    /// [`Metric::PrivacyLedgerHealthy`].
+    pub ledger_healthy: Gauge,
     /// [`Metric::SpoolBytes`].
     pub spool_bytes: Gauge,
     /// [`Metric::SpoolUnsyncedRows`].
@@ -281,10 +291,6 @@ pub struct NodeMetrics {
     pub spool_coarsened_rows: Counter,
     /// [`Metric::SpoolErrors`].
     pub spool_errors: Counter,
-    /// [`Metric::ProcessResidentBytes`].
-    pub resident_bytes: Gauge,
-    /// [`Metric::ProcessCpuSeconds`].
-    pub cpu_seconds: Counter,
 }
 
 impl NodeMetrics {
@@ -295,15 +301,15 @@ impl NodeMetrics {
             late_frames: telemetry.counter(Metric::LateFrames, &[]),
             skipped_bins: telemetry.counter(Metric::SkippedBins, &[]),
             incidents_limited: telemetry.gauge(Metric::IncidentsLimited, &[]),
-            debug_view_active: telemetry.gauge(Metric::DebugViewActive, &[]),
-            insecure_dev: telemetry.gauge(Metric::InsecureDev, &[]),
+            spool_healthy: telemetry.gauge(Metric::SpoolHealthy, &[]),
+            spool_max_bytes: telemetry.gauge(Metric::SpoolMaxBytes, &[]),
+            spool_oldest_age: telemetry.gauge(Metric::SpoolOldestAge, &[]),
+            ledger_healthy: telemetry.gauge(Metric::PrivacyLedgerHealthy, &[]),
             spool_bytes: telemetry.gauge(Metric::SpoolBytes, &[]),
             spool_unsynced_rows: telemetry.gauge(Metric::SpoolUnsyncedRows, &[]),
             spool_dropped_rows: telemetry.counter(Metric::SpoolDroppedRows, &[]),
             spool_coarsened_rows: telemetry.counter(Metric::SpoolCoarsenedRows, &[]),
             spool_errors: telemetry.counter(Metric::SpoolErrors, &[]),
-            resident_bytes: telemetry.gauge(Metric::ProcessResidentBytes, &[]),
-            cpu_seconds: telemetry.counter(Metric::ProcessCpuSeconds, &[]),
         }
     }
 }
@@ -370,6 +376,11 @@ impl PrivacyMetrics {
     /// [`Metric::PrivacyBudgetRemaining`] of that camera.
     pub fn budget_remaining(&self, camera: &str) -> Gauge {
         self.telemetry.gauge(Metric::PrivacyBudgetRemaining, &[camera])
+    }
+
+    /// [`Metric::PrivacyBudget`] of that camera.
+    pub fn budget(&self, camera: &str) -> Gauge {
+        self.telemetry.gauge(Metric::PrivacyBudget, &[camera])
     }
 
     /// [`Metric::PrivacyRefused`] by that rule, such as `PC-9`.

@@ -6,20 +6,29 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
+mod beat;
 mod gateway;
 mod handles;
+mod manual;
 mod metric;
+mod process;
 
 use std::collections::BTreeMap;
 
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
+pub use ask::Door;
+pub use beat::Beat;
 pub use gateway::GatewayMetrics;
 pub use handles::{
     CameraMetrics, Counter, DropReason, EdgeMetrics, Gauge, Histogram, NodeMetrics, PrivacyMetrics, Stage,
     UplinkMetrics,
 };
+pub use manual::manual;
 pub use metric::{Kind, Metric};
+pub use process::{ProcessMetrics, Usage};
 
 /// The media type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
@@ -98,6 +107,25 @@ impl Telemetry {
         Histogram(family.with_label_values(labels))
     }
 
+    /// Lets the series of a camera that is no more vanish: those that name it, and those of its edges and threads, whose
+    /// names begin with its own. Handles that someone still holds count into nothing.
+    pub fn forget_camera(&self, camera: &str) {
+        let of_camera = |label: &str, value: &str| match label {
+            "camera" => value == camera,
+            "edge" | "thread" => value.strip_prefix(camera).is_some_and(|rest| rest.starts_with('/')),
+            _ => false,
+        };
+        for (metric, family) in &self.counters {
+            forget(*metric, family, of_camera);
+        }
+        for (metric, family) in &self.gauges {
+            forget(*metric, family, of_camera);
+        }
+        for (metric, family) in &self.histograms {
+            forget(*metric, family, of_camera);
+        }
+    }
+
     /// All values in Prometheus' text format.
     pub fn render(&self) -> String {
         let mut text = Vec::new();
@@ -105,6 +133,23 @@ impl Telemetry {
             .encode(&self.registry.gather(), &mut text)
             .expect("families that were registered can be written to memory");
         String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+/// Removes the series of a family one of whose labels says so.
+fn forget<T: MetricVecBuilder>(metric: Metric, family: &MetricVec<T>, is_gone: impl Fn(&str, &str) -> bool) {
+    for series in family.collect().iter().flat_map(|collected| collected.get_metric()) {
+        // Collected labels are sorted by name; they are removed by the order of the metric.
+        let value_of = |name: &str| {
+            let pair = series.get_label().iter().find(|pair| pair.name() == name);
+            pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+        };
+        let values: Vec<String> = metric.labels().iter().map(|name| value_of(name)).collect();
+        if metric.labels().iter().zip(&values).any(|(name, value)| is_gone(name, value)) {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            // It was there a moment ago; who else removed it wanted the same.
+            let _ = family.remove_label_values(&values);
+        }
     }
 }
 
@@ -118,7 +163,6 @@ mod tests {
         let (node, gateway) = (Telemetry::new(), Telemetry::gateway());
         for metric in Metric::ALL {
             let telemetry = if metric.is_of_node() { &node } else { &gateway };
-            assert!(metric.is_of_node() || metric.is_of_gateway());
             let name = metric.name();
             assert!(name.starts_with("kerbside_"), "{name}");
             let counter = matches!(metric.kind(), Kind::Counter);
@@ -147,5 +191,26 @@ mod tests {
             .filter(|line| line.starts_with("kerbside_camera_state{") && line.ends_with(" 1"))
             .collect();
         assert_eq!(ones, [r#"kerbside_camera_state{camera="plaza",state="up"} 1"#]);
+    }
+
+    #[test]
+    fn a_camera_that_is_no_more_leaves_no_series() {
+        let telemetry = Telemetry::new();
+        for camera in ["plaza", "plaza-north"] {
+            let metrics = CameraMetrics::new(&telemetry, camera);
+            metrics.dropped(DropReason::RateCap).add(2);
+            metrics.stage(Stage::Track).observe(Duration::from_millis(1));
+            EdgeMetrics::new(&telemetry, &format!("{camera}/slot")).depth.set(1.0);
+            telemetry.gauge(Metric::ThreadHung, &[&format!("{camera}/lane")]).set(1.0);
+        }
+        let lines = |camera: &str| {
+            let text = telemetry.render();
+            let named = |line: &&str| line.contains(&format!("\"{camera}\"")) || line.contains(&format!("\"{camera}/"));
+            text.lines().filter(named).count()
+        };
+        let of_each = lines("plaza");
+        assert!(of_each > 40 && of_each == lines("plaza-north"), "{of_each}");
+        telemetry.forget_camera("plaza");
+        assert_eq!((lines("plaza"), lines("plaza-north")), (0, of_each));
     }
 }

@@ -19,13 +19,15 @@ pub enum Kind {
 /// Upper bounds in seconds for work on one frame, from a tenth of a millisecond.
 const WORK_SECONDS: &[f64] =
     &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
-/// Upper bounds in seconds from capture to finding.
+/// Upper bounds in seconds from capture to release.
 const LATENCY_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0];
 /// Upper bounds in seconds of one commit of a gateway: a file or a few, and two syncs of its state.
 const COMMIT_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// What the names of a gateway's own metrics begin with.
 const GATEWAY_PREFIX: &str = "kerbside_gateway_";
+/// And those that every process tells of itself.
+const PROCESS_PREFIX: &str = "kerbside_process_";
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal, $kind:expr, [$($label:literal),*];)*) => {
@@ -77,8 +79,8 @@ metrics! {
     InferenceErrors = "kerbside_inference_errors_total", Kind::Counter, ["camera"];
     /// Time that one frame spent in a stage; of stages whose work grows with what is in the picture in whole milliseconds.
     StageSeconds = "kerbside_stage_seconds", Kind::Histogram(WORK_SECONDS), ["camera", "stage"];
-    /// Time from a frame's arrival at the node until its findings were handed to the release stage.
-    CaptureToFindingSeconds = "kerbside_capture_to_finding_seconds", Kind::Histogram(LATENCY_SECONDS), ["camera"];
+    /// Time from a frame's arrival at the node until the release stage has taken its findings in.
+    CaptureToReleaseSeconds = "kerbside_capture_to_release_seconds", Kind::Histogram(LATENCY_SECONDS), ["camera"];
     /// Items that wait in a queue between two stages.
     QueueDepth = "kerbside_queue_depth_items", Kind::Gauge, ["edge"];
     /// Time that senders spent waiting for room in a queue.
@@ -97,6 +99,22 @@ metrics! {
     CameraDecodeErrors = "kerbside_camera_decode_errors_total", Kind::Counter, ["camera"];
     /// Jumps of a camera's clock; each ends all tracks.
     CameraClockJumps = "kerbside_camera_clock_jumps_total", Kind::Counter, ["camera"];
+    /// The most frames a second that the configuration lets in.
+    CameraAnalyseFps = "kerbside_camera_analyse_fps", Kind::Gauge, ["camera"];
+    /// Age of the last frame that left the decoder; absent before the first.
+    CameraLastFrameAge = "kerbside_camera_last_frame_age_seconds", Kind::Gauge, ["camera"];
+    /// The share of the last minute with analysed frames that can be trusted, 0 to 1; absent before the first minute.
+    CameraCoverage = "kerbside_camera_coverage_ratio", Kind::Gauge, ["camera"];
+    /// 1 while the camera's guard says that its picture cannot be trusted, by what is wrong; absent where it has no guard.
+    CameraTampered = "kerbside_camera_tampered", Kind::Gauge, ["camera", "kind"];
+    /// Processor time for the camera: decoding, detection and analysis. An estimate: what no thread of one camera has used is shared out by what they have.
+    CameraCpuSeconds = "kerbside_camera_cpu_seconds_total", Kind::Counter, ["camera"];
+    /// Energy for the camera: the package's, shared out by processor time, that of an idle processor included. An estimate; absent where the package does not tell.
+    CameraEnergyJoules = "kerbside_camera_energy_joules_total", Kind::Counter, ["camera"];
+    /// Processor time of the camera's detections, part of its whole.
+    InferenceCpuSeconds = "kerbside_inference_cpu_seconds_total", Kind::Counter, ["camera"];
+    /// Energy of the camera's detections, part of its whole; over frames analysed it is joules per inference.
+    InferenceEnergyJoules = "kerbside_inference_energy_joules_total", Kind::Counter, ["camera"];
     /// Rows that passed the release stage.
     ReleasedRows = "kerbside_released_rows_total", Kind::Counter, ["table"];
     /// 1 when, since the start, a finding came after its bin was closed or fitted no counter of the configuration, and was dropped.
@@ -109,14 +127,52 @@ metrics! {
     IncidentsLimited = "kerbside_incidents_limited", Kind::Gauge, [];
     /// What is left of a passage's privacy budget for the bin that is open now, in units of epsilon; absent where a camera releases nothing with noise.
     PrivacyBudgetRemaining = "kerbside_privacy_budget_remaining", Kind::Gauge, ["camera"];
+    /// The whole privacy budget of one bin, in units of epsilon; absent where a camera releases nothing with noise.
+    PrivacyBudget = "kerbside_privacy_budget", Kind::Gauge, ["camera"];
+    /// 1 while the privacy ledger lets through what needs it.
+    PrivacyLedgerHealthy = "kerbside_privacy_ledger_healthy", Kind::Gauge, [];
     /// Releases that a rule of the privacy contract has refused.
     PrivacyRefused = "kerbside_privacy_refused_total", Kind::Counter, ["rule"];
     /// Bytes of released rows that were handed to the spool, by class of data.
     EgressBytes = "kerbside_egress_bytes_total", Kind::Counter, ["class"];
-    /// 1 while someone may look at pictures; always 0, since this version has no such view.
+    /// 1 while setup mode is on, in which an installer sees a camera's background to draw lines and zones.
     DebugViewActive = "kerbside_debug_view_active", Kind::Gauge, [];
     /// 1 where the node runs for development on a system that may write its memory to a disk.
     InsecureDev = "kerbside_insecure_dev", Kind::Gauge, [];
+    /// 1 while the node is ready: a camera is up, and what is released can be stored.
+    NodeReady = "kerbside_node_ready", Kind::Gauge, [];
+    /// 1 while a stage's thread has worked on the same thing for too long.
+    ThreadHung = "kerbside_thread_hung", Kind::Gauge, ["thread"];
+    /// Times that the configuration's files were read again, by what became of them.
+    ConfigReloads = "kerbside_config_reloads_total", Kind::Counter, ["result"];
+    /// 1 while the configuration's files are refused and the node runs with the ones before.
+    ConfigRefused = "kerbside_config_refused", Kind::Gauge, [];
+    /// When the configuration that runs was applied, in seconds since 1970.
+    ConfigApplied = "kerbside_config_applied_timestamp_seconds", Kind::Gauge, [];
+    /// 1 while the host vouches for its clock.
+    ClockSynchronised = "kerbside_clock_synchronised", Kind::Gauge, [];
+    /// Processors that the node may use.
+    MachineCpus = "kerbside_machine_cpus", Kind::Gauge, [];
+    /// Processor time of the whole machine, by what it did.
+    MachineCpuSeconds = "kerbside_machine_cpu_seconds_total", Kind::Counter, ["mode"];
+    /// Memory of the whole machine.
+    MachineMemoryBytes = "kerbside_machine_memory_bytes", Kind::Gauge, ["kind"];
+    /// Temperature of the machine's hottest sensor; absent where it has none.
+    MachineTemperature = "kerbside_machine_temperature_celsius", Kind::Gauge, [];
+    /// Times that the processor was slowed down to keep it cool; absent where it does not tell.
+    MachineThrottles = "kerbside_machine_throttles_total", Kind::Counter, [];
+    /// 1 while the supply's voltage is too low; absent where it is not watched.
+    MachineUndervoltage = "kerbside_machine_undervoltage", Kind::Gauge, [];
+    /// Energy of the processor package; absent where it does not tell, or not to this user.
+    EnergyJoules = "kerbside_energy_joules_total", Kind::Counter, [];
+    /// 1 while what is released can be stored.
+    SpoolHealthy = "kerbside_spool_healthy", Kind::Gauge, [];
+    /// How large the spool may become.
+    SpoolMaxBytes = "kerbside_spool_max_bytes", Kind::Gauge, [];
+    /// Age of the oldest rows in the spool; 0 where there are none.
+    SpoolOldestAge = "kerbside_spool_oldest_age_seconds", Kind::Gauge, [];
+    /// The file system that holds the spool.
+    SpoolDiskBytes = "kerbside_spool_disk_bytes", Kind::Gauge, ["kind"];
     /// Bytes in the spool.
     SpoolBytes = "kerbside_spool_bytes", Kind::Gauge, [];
     /// Rows in the spool that are not yet synced to the disk.
@@ -155,6 +211,14 @@ metrics! {
     ProcessResidentBytes = "kerbside_process_resident_bytes", Kind::Gauge, [];
     /// Processor time that the process has used.
     ProcessCpuSeconds = "kerbside_process_cpu_seconds_total", Kind::Counter, [];
+    /// Threads of the process.
+    ProcessThreads = "kerbside_process_threads", Kind::Gauge, [];
+    /// Files and connections that the process has open.
+    ProcessOpenFiles = "kerbside_process_open_files", Kind::Gauge, [];
+    /// When the process started, in seconds since 1970.
+    ProcessStarted = "kerbside_process_start_timestamp_seconds", Kind::Gauge, [];
+    /// Always 1; which version runs.
+    BuildInfo = "kerbside_build_info", Kind::Gauge, ["version"];
 
     /// Rows that are stored and were acknowledged.
     GatewayRowsStored = "kerbside_gateway_rows_stored_total", Kind::Counter, ["table"];
@@ -204,6 +268,6 @@ impl Metric {
 
     /// Whether a gateway measures it: what is its own, and what every process tells.
     pub fn is_of_gateway(self) -> bool {
-        !self.is_of_node() || matches!(self, Self::ProcessResidentBytes | Self::ProcessCpuSeconds)
+        !self.is_of_node() || self.name().starts_with(PROCESS_PREFIX) || self == Self::BuildInfo
     }
 }
