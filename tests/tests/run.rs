@@ -111,7 +111,7 @@ fn the_first_signal_drains_and_closes_the_open_bins() {
         "kerbside_frames_dropped_total",
         "kerbside_frames_decoded_total",
         "kerbside_stage_seconds_bucket",
-        "kerbside_capture_to_finding_seconds_bucket",
+        "kerbside_capture_to_release_seconds_bucket",
         "kerbside_queue_depth_items",
         "kerbside_camera_reconnects_total",
         "kerbside_camera_state",

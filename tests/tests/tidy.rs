@@ -20,6 +20,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "kerbside-operators",
             "kerbside-release",
             "kerbside-runtime",
+            // To ask a running node how it is.
+            "kerbside-telemetry",
             "kerbside-uplink",
         ],
     ),
@@ -71,11 +73,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("crossbeam-channel", &["kerbside-channel"]),
     ("gstreamer", &["kerbside-camera", "kerbside-ingest"]),
     ("gstreamer-rtsp-server", &["kerbside-camera"]),
+    ("image", &["kerbside-vision"]),
+    ("maud", &["kerbside-runtime"]),
     ("object_store", &["kerbside-gateway"]),
     ("opencv", &["kerbside-vision"]),
     ("prometheus", &["kerbside-telemetry"]),
     ("redb", &["kerbside-gateway"]),
     ("saphyr", &["kerbside-core"]),
+    ("sd-notify", &["kerbside"]),
     ("tract-", &["kerbside-models"]),
 ];
 

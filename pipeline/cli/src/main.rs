@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod files_watch;
 mod hardening;
 mod layers;
 mod logging;
@@ -14,6 +15,7 @@ mod models;
 mod output;
 mod panics;
 mod picture;
+mod service;
 mod signals;
 mod whole_file;
 
@@ -33,6 +35,7 @@ struct Arguments {
 enum Command {
     Run(commands::run::Run),
     Check(commands::check::Check),
+    Health(commands::health::Health),
     Replay(commands::replay::Replay),
     Events(commands::events::Events),
     Backtest(commands::backtest::Backtest),
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(command) => command.execute(),
         Command::Check(command) => command.execute(),
+        Command::Health(command) => command.execute(),
         Command::Replay(command) => command.execute(),
         Command::Events(command) => command.execute(),
         Command::Backtest(command) => command.execute(),

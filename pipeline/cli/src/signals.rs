@@ -1,10 +1,11 @@
-//! SIGINT and SIGTERM: the first asks the process to finish, the second ends it at once.
+//! SIGINT and SIGTERM: the first asks the process to finish, the second ends it at once. SIGHUP asks it to read its
+//! configuration again.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// The exit code of a process that a second signal ended.
@@ -28,5 +29,23 @@ impl StopRequest {
 
     pub(crate) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Whether someone asked the process to read its configuration again.
+#[derive(Clone, Debug)]
+pub(crate) struct ReloadRequest(Arc<AtomicBool>);
+
+impl ReloadRequest {
+    /// Listens for the signal from now on.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        flag::register(SIGHUP, Arc::clone(&asked))?;
+        Ok(Self(asked))
+    }
+
+    /// Whether it was asked since the last call.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
     }
 }

@@ -19,11 +19,12 @@ pub(crate) fn now() -> WallTime {
 /// How far UTC on this node can be trusted. Only what a file of the host tells is claimed: a node whose
 /// time service says nothing is `unsynced`.
 pub(crate) fn quality(now: WallTime) -> ClockQuality {
-    if now >= PLAUSIBLE && Path::new(SYNCHRONIZED).exists() {
-        ClockQuality::Synced
-    } else {
-        ClockQuality::Unsynced
-    }
+    if is_synchronised(now) { ClockQuality::Synced } else { ClockQuality::Unsynced }
+}
+
+/// Whether the host vouches for this moment.
+pub(crate) fn is_synchronised(now: WallTime) -> bool {
+    now >= PLAUSIBLE && Path::new(SYNCHRONIZED).exists()
 }
 
 /// After so long without a jump a clock is believed that nobody vouches for.

@@ -54,6 +54,14 @@ pub enum RuntimeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The metrics socket cannot be used.
+    #[error("the metrics socket {} cannot be used", path.display())]
+    StatusSocket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The operating system gave no random numbers.
     #[error("the system has no random numbers")]
     Random(#[source] getrandom::Error),
@@ -129,7 +137,7 @@ impl Classified for RuntimeError {
             Self::Uplink(source) => source.kind(),
             Self::Ledger(source) => source.kind(),
             Self::Noise(source) => source.kind(),
-            Self::Status { .. } | Self::Clip { .. } => ErrorKind::Config,
+            Self::Status { .. } | Self::StatusSocket { .. } | Self::Clip { .. } => ErrorKind::Config,
             Self::Random(_)
             | Self::Output { .. }
             | Self::Thread { .. }

@@ -1,6 +1,7 @@
 //! The lane of one camera: keeps its frames in order on their way from the slot to the release stage.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kerbside_channel::{Awaited, Empty, Receiver, Sender, reply};
@@ -10,13 +11,14 @@ use kerbside_core::frame::Frame;
 use kerbside_core::observation::{SceneStatistics, TrackId};
 use kerbside_core::time::{MediaTime, WallTime};
 use kerbside_operators::tracker::Tracker;
-use kerbside_telemetry::{CameraMetrics, DropReason, Stage};
+use kerbside_telemetry::{Beat, CameraMetrics, DropReason, Stage};
 use kerbside_vision::SceneWatcher;
 use tracing::warn;
 
 use crate::analysis::{Analysis, Seen};
 use crate::learned::{Memory, REMEMBER_EVERY};
-use crate::pool::{Answer, Ask, Failure};
+use crate::pool::{Answer, Ask, Failure, Maker};
+use crate::setup::SetupMode;
 use crate::turns::Entrance;
 
 /// The stages of a detection, as metrics name them.
@@ -26,6 +28,8 @@ const DETECTION: [(Stage, kerbside_models::Stage); 3] = [
     (Stage::Head, kerbside_models::Stage::Head),
 ];
 
+/// Processor time that is told together.
+const CPU_STEP: Duration = Duration::from_secs(1);
 /// How long a live camera is silent before its operators hear that time passes: by then ingest has given up the
 /// connection, so no frame of before can come any more.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -36,10 +40,13 @@ const SILENCE_STEP: Duration = Duration::from_secs(5);
 /// older is looked at or kept.
 pub(crate) const MAX_FRAME_AGE: Duration = Duration::from_secs(10);
 
+/// Which lane of a node something is of. A camera that is changed while the node runs gets a new lane with a new number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LaneId(pub(crate) u64);
+
 /// What a lane tells the release stage about one frame.
 pub(crate) struct Report {
-    /// The camera's place in the configuration.
-    pub(crate) camera: usize,
+    pub(crate) lane: LaneId,
     /// The frame's number on its camera, from 0.
     pub(crate) sequence: u64,
     pub(crate) media: MediaTime,
@@ -48,8 +55,8 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
     /// The confirmed tracks of the frame, in the order of their ids.
     pub(crate) tracks: Vec<(TrackId, Class)>,
-    /// From the frame's arrival until now.
-    pub(crate) latency: Duration,
+    /// When the frame arrived.
+    pub(crate) arrived: Instant,
     /// What happened where the frame could not be analysed.
     pub(crate) failure: Option<Failure>,
     /// Whether these are findings that operators had when no frames came any more, and no new frame.
@@ -74,9 +81,9 @@ pub(crate) type Inspect = Box<dyn FnMut(&Inspected<'_>) + Send>;
 
 /// One camera's lane and all that it needs.
 pub(crate) struct Lane {
-    pub(crate) camera: usize,
+    pub(crate) id: LaneId,
     pub(crate) name: String,
-    pub(crate) model: usize,
+    pub(crate) maker: Arc<Maker>,
     pub(crate) analysis: Analysis,
     pub(crate) watcher: SceneWatcher,
     pub(crate) frames: Receiver<Frame>,
@@ -91,6 +98,11 @@ pub(crate) struct Lane {
     /// Whether the camera is live: then what operators learn is told, to be kept for the next start, and they hear
     /// that time passes when it is silent.
     pub(crate) is_live: bool,
+    pub(crate) beat: Beat,
+    /// Where an installer may see the background.
+    pub(crate) setup: Option<Arc<SetupMode>>,
+    /// Processor time of detections that no metric tells yet.
+    pub(crate) untold_cpu: Duration,
 }
 
 /// The frame before, without its picture.
@@ -139,7 +151,8 @@ impl Lane {
             // The worker that had the frame is gone: only a panic outside of the detector does that.
             let Some(answered) = answer.wait() else { break };
             self.metrics.stage(Stage::Detect).observe(asked.elapsed());
-            let Answer { frame, mut detections, outcome } = answered;
+            let Answer { frame, mut detections, outcome, cpu } = answered;
+            self.tell_cpu(cpu);
             let Frame { sequence, media_time: media, wall_time: wall, arrived, .. } = frame;
             last = Some(Last { sequence, media, wall, arrived });
             if self.is_live && (matches!(outcome, Err(Failure::TooOld)) || is_too_old(&frame)) {
@@ -169,12 +182,31 @@ impl Lane {
                 break;
             }
         }
+        let beat = self.beat.clone();
         self.finish(last);
+        beat.rest();
+    }
+
+    /// Notes processor time of a detection, in steps that many frames fill: what it costs depends a little on what it
+    /// found (rule PC-12 of the privacy contract).
+    fn tell_cpu(&mut self, cpu: Duration) {
+        self.untold_cpu += cpu;
+        if self.untold_cpu >= CPU_STEP {
+            self.metrics.inference_cpu_seconds.add_time(self.untold_cpu);
+            self.untold_cpu = Duration::ZERO;
+        }
     }
 
     /// The next frame; `None` when there will be none. Meanwhile, with no frame under way, operators hear that
     /// time passes: what was going on when a camera fell silent must not go on until it comes back.
     fn next(&mut self, last: Option<Last>, is_idle: bool) -> Option<Frame> {
+        self.beat.rest();
+        let next = self.wait_for_next(last, is_idle);
+        self.beat.work();
+        next
+    }
+
+    fn wait_for_next(&mut self, last: Option<Last>, is_idle: bool) -> Option<Frame> {
         let Some(last) = last.filter(|_| is_idle && self.is_live) else { return self.frames.receive() };
         loop {
             match self.frames.receive_within(SILENCE_STEP) {
@@ -198,7 +230,8 @@ impl Lane {
         // The ask holds the only sender: were it lost with its worker, the wait for the answer would end.
         let (reply, answer) = reply();
         let good_until = self.is_live.then(|| frame.arrived + MAX_FRAME_AGE);
-        let ask = Ask { model: self.model, frame: frame.clone(), good_until, detections, reply };
+        let maker = Arc::clone(&self.maker);
+        let ask = Ask { maker, frame: frame.clone(), good_until, detections, reply };
         if self.asks.send(ask).is_err() {
             self.metrics.dropped(DropReason::Shutdown).increment();
             return None;
@@ -222,12 +255,12 @@ impl Lane {
             let (tracker, authors) = (self.analysis.tracker(), self.analysis.authors());
             inspect(&Inspected { frame, tracker, seen, findings: &findings, authors });
         }
+        if let Some(setup) = self.setup.as_ref().filter(|setup| setup.wants(self.id.0)) {
+            setup.look(self.id.0, frame, detections);
+        }
         self.metrics.frames_analysed.increment();
-        let latency = frame.arrived.elapsed();
-        let told = if self.is_live { whole_milliseconds(latency) } else { latency };
-        self.metrics.capture_to_finding.observe(told);
         let tracks = self.analysis.tracks().collect();
-        Report { tracks, ..self.report(frame, seen, findings, latency, None) }
+        Report { tracks, ..self.report(frame, seen, findings, None) }
     }
 
     /// Notes how long a stage took. In a live node in whole milliseconds: what the last stages cost grows with the number
@@ -244,7 +277,7 @@ impl Lane {
         self.metrics.inference_errors.increment();
         self.metrics.dropped(DropReason::Inference).increment();
         let seen = Seen { step: Duration::ZERO, trusted: false };
-        self.report(frame, seen, Vec::new(), frame.arrived.elapsed(), Some(failure))
+        self.report(frame, seen, Vec::new(), Some(failure))
     }
 
     fn report(
@@ -252,18 +285,17 @@ impl Lane {
         frame: &Frame,
         seen: Seen,
         findings: Vec<Finding>,
-        latency: Duration,
         failure: Option<Failure>,
     ) -> Report {
         Report {
-            camera: self.camera,
+            lane: self.id,
             sequence: frame.sequence,
             media: frame.media_time,
             wall: frame.wall_time,
             seen,
             findings,
             tracks: Vec::new(),
-            latency,
+            arrived: frame.arrived,
             failure,
             is_afterword: false,
             learned: Vec::new(),
@@ -284,14 +316,14 @@ impl Lane {
     /// Findings that come without a new frame.
     fn afterword(&self, last: Last, findings: Vec<Finding>, learned: Vec<Memory>) -> Report {
         Report {
-            camera: self.camera,
+            lane: self.id,
             sequence: last.sequence,
             media: last.media,
             wall: last.wall,
             seen: Seen { step: Duration::ZERO, trusted: true },
             findings,
             tracks: Vec::new(),
-            latency: Duration::ZERO,
+            arrived: last.arrived,
             failure: None,
             is_afterword: true,
             learned,
@@ -304,14 +336,12 @@ fn is_too_old(frame: &Frame) -> bool {
 }
 
 /// The next whole number of milliseconds.
-fn whole_milliseconds(time: Duration) -> Duration {
+pub(crate) fn whole_milliseconds(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use kerbside_channel::{WhenFull, edge};
     use kerbside_config::TimeZone;
     use kerbside_core::frame::{FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
@@ -335,12 +365,12 @@ mod tests {
         let telemetry = Telemetry::new();
         let (sender, frames) = edge(&telemetry, "slot", 8, WhenFull::Block);
         let (reports, reported) = edge(&telemetry, "reports", 8, WhenFull::Block);
-        let (entrances, asked) = turns::<Ask>(&telemetry, &[("a", 1)]);
+        let (doors, asked) = turns::<Ask>(&telemetry);
         let metrics = CameraMetrics::new(&telemetry, "a");
         let lane = Lane {
-            camera: 0,
+            id: LaneId(0),
             name: "a".to_owned(),
-            model: 0,
+            maker: Maker::of_no_model(),
             analysis: Analysis::new(AnalysisSettings {
                 camera: "a".to_owned(),
                 min_score: 0.5,
@@ -351,13 +381,17 @@ mod tests {
             }),
             watcher: SceneWatcher::new(),
             frames,
-            asks: entrances.into_iter().next().unwrap(),
+            asks: doors.open(&telemetry, "a", 1),
             reports,
             metrics: metrics.clone(),
             in_flight: 1,
             inspect: None,
             is_live,
+            beat: Beat::default(),
+            setup: None,
+            untold_cpu: Duration::ZERO,
         };
+        drop(doors);
         let young = MAX_FRAME_AGE / 2;
         for (number, age) in [(1, young), (2, MAX_FRAME_AGE), (3, 2 * MAX_FRAME_AGE), (7, young), (8, young)] {
             sender.send(frame(number, age)).unwrap();
@@ -367,7 +401,7 @@ mod tests {
         while let Some(Ask { frame, detections, reply, .. }) = asked.receive() {
             let is_late = is_live && frame.sequence == 7;
             let outcome = if is_late { Err(Failure::TooOld) } else { Ok(Default::default()) };
-            reply.give(Answer { frame, detections, outcome });
+            reply.give(Answer { frame, detections, outcome, cpu: Duration::ZERO });
         }
         lane.join().unwrap();
         let numbers = std::iter::from_fn(|| reported.receive()).map(|report| report.sequence).collect();

@@ -1,11 +1,12 @@
 //! The detect pool: a few threads that run detectors for all cameras.
 //!
 //! Cameras take turns ([`crate::turns`]): a camera with many frames waiting does not hold up another. Each of the
-//! pool's threads has a detector of every model, and a detector may have threads of its own that split one frame. A
-//! detector that panics loses its frame and is made anew; the pool and the other cameras go on.
+//! pool's threads has a detector of every model that a camera uses, and a detector may have threads of its own that split
+//! one frame. A detector that panics loses its frame and is made anew; the pool and the other cameras go on. One of a
+//! model that no camera uses any more goes when another is made.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,15 +14,16 @@ use kerbside_channel::Reply;
 use kerbside_core::detection::Detection;
 use kerbside_core::frame::Frame;
 use kerbside_models::{Detector, DetectorSettings, InferenceError, Model, Stage};
-use kerbside_telemetry::Telemetry;
+use kerbside_telemetry::{Beat, Telemetry};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{RuntimeError, spawn};
-use crate::turns::{Entrance, Turns, turns};
+use crate::turns::{Doors, Entrance, Turns, turns};
 
 /// One frame to be looked at.
 pub(crate) struct Ask {
-    /// Which of the pool's models.
-    pub(crate) model: usize,
+    /// What makes the detectors that it is for.
+    pub(crate) maker: Arc<Maker>,
     pub(crate) frame: Frame,
     /// From when on nobody may look at the frame any more.
     pub(crate) good_until: Option<Instant>,
@@ -45,6 +47,8 @@ pub(crate) struct Answer {
     pub(crate) frame: Frame,
     pub(crate) detections: Vec<Detection>,
     pub(crate) outcome: Result<Timings, Failure>,
+    /// Processor time that it took, about.
+    pub(crate) cpu: Duration,
 }
 
 /// Why a frame has no detections.
@@ -58,81 +62,123 @@ pub(crate) enum Failure {
     TooOld,
 }
 
-/// How many threads do what.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PoolSettings {
-    /// Frames at once, each in a detector of its own.
-    pub(crate) detectors: usize,
-    /// Threads that split one frame.
-    pub(crate) threads_per_frame: usize,
-}
-
-/// The pool's threads. They end when every [`Entrance`] is gone.
+/// The pool's threads. They end when the pool and every [`Entrance`] are gone.
 pub(crate) struct Pool {
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<(JoinHandle<()>, Beat)>,
+    doors: Doors<Ask>,
 }
 
 /// Makes detectors of one model.
-type Maker = Box<dyn Fn() -> Box<dyn Detector> + Send + Sync>;
+pub(crate) struct Maker {
+    make: Box<dyn Fn() -> Box<dyn Detector> + Send + Sync>,
+    threads_per_frame: u32,
+}
 
-impl Pool {
-    /// Starts the threads. `cameras` says each camera's name and how many asks it may have waiting; where they ask
-    /// comes back in the same order.
-    pub(crate) fn start(
-        models: &[Arc<Model>],
-        settings: PoolSettings,
-        cameras: &[(&str, usize)],
-        telemetry: &Telemetry,
-    ) -> Result<(Self, Vec<Entrance<Ask>>), RuntimeError> {
-        let PoolSettings { detectors, threads_per_frame } = settings;
-        let of_each = DetectorSettings { threads: threads_per_frame.max(1), ..DetectorSettings::default() };
-        let makers =
-            models.iter().cloned().map(|model| -> Maker { Box::new(move || model.detector_with(of_each)) });
-        Self::start_with(makers.collect(), detectors, cameras, telemetry)
+impl Maker {
+    /// Of detectors that split each frame over so many threads.
+    pub(crate) fn new(model: Arc<Model>, threads_per_frame: usize) -> Self {
+        let threads = threads_per_frame.max(1);
+        let settings = DetectorSettings { threads, ..DetectorSettings::default() };
+        let make = Box::new(move || model.detector_with(settings));
+        Self { make, threads_per_frame: u32::try_from(threads).unwrap_or(u32::MAX) }
     }
 
-    fn start_with(
-        makers: Arc<[Maker]>,
+    /// For a lane whose asks nobody answers with a detector.
+    #[cfg(test)]
+    pub(crate) fn of_no_model() -> Arc<Self> {
+        Arc::new(Self { make: Box::new(|| unreachable!("nobody detects")), threads_per_frame: 1 })
+    }
+}
+
+impl Pool {
+    /// Starts so many threads. Each begins with a detector of every maker that is there already.
+    pub(crate) fn start(
+        makers: &[Arc<Maker>],
         detectors: usize,
-        cameras: &[(&str, usize)],
         telemetry: &Telemetry,
-    ) -> Result<(Self, Vec<Entrance<Ask>>), RuntimeError> {
-        let (entrances, asks) = turns(telemetry, cameras);
+    ) -> Result<Self, RuntimeError> {
+        let (doors, asks) = turns(telemetry);
         let asks = Arc::new(asks);
         let workers = (0..detectors.max(1))
             .map(|number| {
-                let (asks, makers) = (Arc::clone(&asks), Arc::clone(&makers));
-                spawn(format!("detect-{number}"), move || work(&asks, &makers))
+                let (asks, makers, beat) = (Arc::clone(&asks), makers.to_vec(), Beat::default());
+                let thread = spawn(format!("detect-{number}"), {
+                    let beat = beat.clone();
+                    move || work(&asks, makers, &beat)
+                })?;
+                Ok((thread, beat))
             })
-            .collect::<Result<_, _>>()?;
-        Ok((Self { workers }, entrances))
+            .collect::<Result<_, RuntimeError>>()?;
+        Ok(Self { workers, doors })
+    }
+
+    /// Where a camera asks, which may have `room` asks waiting.
+    pub(crate) fn entrance(&self, telemetry: &Telemetry, camera: &str, room: usize) -> Entrance<Ask> {
+        self.doors.open(telemetry, camera, room)
+    }
+
+    /// Whether each of the threads makes progress.
+    pub(crate) fn beats(&self) -> impl Iterator<Item = &Beat> {
+        self.workers.iter().map(|(_, beat)| beat)
     }
 
     /// The threads, which end once every lane is gone.
     pub(crate) fn close(self) -> Vec<JoinHandle<()>> {
-        self.workers
+        self.workers.into_iter().map(|(thread, _)| thread).collect()
     }
 }
 
-fn work(asks: &Turns<Ask>, makers: &[Maker]) {
-    let mut detectors: Vec<Box<dyn Detector>> = makers.iter().map(|make| make()).collect();
-    while let Some(Ask { model, frame, good_until, mut detections, reply }) = asks.receive() {
+/// The detectors of one thread, each with what made it.
+struct Detectors(Vec<(Weak<Maker>, Box<dyn Detector>)>);
+
+impl Detectors {
+    fn of(&mut self, maker: &Arc<Maker>) -> &mut Box<dyn Detector> {
+        let is_of = |(made_by, _): &(Weak<Maker>, _)| std::ptr::eq(made_by.as_ptr(), Arc::as_ptr(maker));
+        let place = self.0.iter().position(is_of).unwrap_or_else(|| {
+            self.0.retain(|(made_by, _)| made_by.strong_count() > 0);
+            self.0.push((Arc::downgrade(maker), (maker.make)()));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
+    }
+}
+
+fn work(asks: &Turns<Ask>, makers: Vec<Arc<Maker>>, beat: &Beat) {
+    let mut detectors = Detectors(Vec::new());
+    for maker in &makers {
+        detectors.of(maker);
+    }
+    // Only cameras keep a maker.
+    drop(makers);
+    loop {
+        beat.rest();
+        let Some(Ask { maker, frame, good_until, mut detections, reply }) = asks.receive() else { break };
+        beat.work();
         if good_until.is_some_and(|until| Instant::now() > until) {
-            reply.give(Answer { frame, detections, outcome: Err(Failure::TooOld) });
+            reply.give(Answer { frame, detections, outcome: Err(Failure::TooOld), cpu: Duration::ZERO });
             continue;
         }
-        let detector = &mut detectors[model];
+        let since = thread_cpu();
+        let detector = detectors.of(&maker);
         let outcome = catch_unwind(AssertUnwindSafe(|| detect(&mut **detector, &frame, &mut detections)));
         let outcome = match outcome {
             Ok(outcome) => outcome.map_err(Failure::from),
             Err(_) => {
                 detections.clear();
-                *detector = makers[model]();
+                *detector = (maker.make)();
                 Err(Failure::Panicked)
             }
         };
-        reply.give(Answer { frame, detections, outcome });
+        // The threads that split a frame meet after each layer, so all take about the same.
+        let cpu = thread_cpu().saturating_sub(since) * maker.threads_per_frame;
+        reply.give(Answer { frame, detections, outcome, cpu });
     }
+}
+
+/// Processor time of this thread.
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 fn detect(
@@ -196,6 +242,7 @@ mod tests {
     /// A pool of gated detectors: frames that have begun come out of one edge, and go on by the other.
     struct Gates {
         pool: Pool,
+        maker: Arc<Maker>,
         entrances: Vec<Entrance<Ask>>,
         begun: Receiver<u64>,
         go_on: Sender<()>,
@@ -205,9 +252,13 @@ mod tests {
         let telemetry = Telemetry::new();
         let (begin, begun) = edge(&telemetry, "begun", 64, WhenFull::Block);
         let (go_on, gate) = edge(&telemetry, "go-on", 64, WhenFull::Block);
-        let make: Maker = Box::new(move || Box::new(Gated { begun: begin.clone(), go_on: gate.clone() }));
-        let (pool, entrances) = Pool::start_with(Arc::new([make]), detectors, cameras, &telemetry).unwrap();
-        Gates { pool, entrances, begun, go_on }
+        let make = Box::new(move || -> Box<dyn Detector> {
+            Box::new(Gated { begun: begin.clone(), go_on: gate.clone() })
+        });
+        let maker = Arc::new(Maker { make, threads_per_frame: 1 });
+        let pool = Pool::start(&[Arc::clone(&maker)], detectors, &telemetry).unwrap();
+        let entrances = cameras.iter().map(|(name, room)| pool.entrance(&telemetry, name, *room)).collect();
+        Gates { pool, maker, entrances, begun, go_on }
     }
 
     impl Gates {
@@ -221,7 +272,8 @@ mod tests {
 
         fn ask_of(&self, camera: usize, frame: Frame, good_until: Option<Instant>) -> Awaited<Answer> {
             let (reply, answer) = reply();
-            let ask = Ask { model: 0, frame, good_until, detections: Vec::new(), reply };
+            let maker = Arc::clone(&self.maker);
+            let ask = Ask { maker, frame, good_until, detections: Vec::new(), reply };
             assert!(self.entrances[camera].send(ask).is_ok());
             answer
         }
@@ -292,5 +344,57 @@ mod tests {
         assert!(good.outcome.is_ok());
         assert_eq!(good.detections.len(), 1);
         gates.close();
+    }
+
+    #[test]
+    fn a_detector_that_hangs_shows_by_the_beat_of_its_thread() {
+        let gates = gates(2, &[("a", 1)]);
+        let beats: Vec<Beat> = gates.pool.beats().cloned().collect();
+        let hours = || Instant::now() + Duration::from_secs(3600);
+        let busy = || beats.iter().filter(|beat| beat.working_for(hours()).is_some()).count();
+        let asked = gates.ask(0, 1);
+        assert_eq!(gates.begun.receive(), Some(1));
+        assert_eq!(busy(), 1, "one has a frame, the other waits for one");
+        gates.go_on.send(()).unwrap();
+        assert!(asked.wait().is_some());
+        gates.close();
+        assert_eq!(busy(), 0);
+    }
+
+    #[test]
+    fn a_model_that_comes_later_is_made_and_one_that_no_camera_uses_goes() {
+        struct Counted(Arc<()>);
+        impl Detector for Counted {
+            fn detect_in_stages(
+                &mut self,
+                _: &Frame,
+                _: &mut Vec<Detection>,
+                _: &mut dyn FnMut(Stage),
+            ) -> Result<(), InferenceError> {
+                Ok(())
+            }
+            fn layers(&mut self, _: PictureSize) -> Result<&[LayerReport], InferenceError> {
+                Ok(&[])
+            }
+            fn run_layers(&mut self, _: &mut dyn FnMut(usize)) -> Result<(), InferenceError> {
+                Ok(())
+            }
+        }
+        let maker = |made: &Arc<()>| {
+            let made = Arc::clone(made);
+            let make = Box::new(move || -> Box<dyn Detector> { Box::new(Counted(Arc::clone(&made))) });
+            Arc::new(Maker { make, threads_per_frame: 1 })
+        };
+        let (first_made, second_made) = (Arc::new(()), Arc::new(()));
+        // One handle here, one in the maker, one in each detector.
+        let detectors = |made: &Arc<()>, makers: usize| Arc::strong_count(made) - 1 - makers;
+        let (first, second) = (maker(&first_made), maker(&second_made));
+        let mut detectors_of_thread = Detectors(Vec::new());
+        detectors_of_thread.of(&first);
+        detectors_of_thread.of(&first);
+        assert_eq!((detectors(&first_made, 1), detectors(&second_made, 1)), (1, 0));
+        drop(first);
+        detectors_of_thread.of(&second);
+        assert_eq!((detectors(&first_made, 0), detectors(&second_made, 1)), (0, 1));
     }
 }

@@ -4,31 +4,38 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kerbside_channel::{Empty, Receiver};
+use kerbside_channel::{Empty, Receiver, Reply};
 use kerbside_core::error::with_causes;
 use kerbside_core::time::WallTime;
-use kerbside_release::{FrameReport, HealthSample, Release, ReleasedBatch, Table};
-use kerbside_telemetry::{Counter, Metric, NodeMetrics, PrivacyMetrics, Telemetry};
-use kerbside_uplink::Spool;
+use kerbside_release::{CameraPlan, FrameReport, HealthSample, Release, ReleasedBatch, Seat, Table};
+use kerbside_telemetry::{Beat, Counter, Metric, NodeMetrics, PrivacyMetrics, Telemetry};
+use kerbside_uplink::{Spool, SpoolLimits};
 use tracing::{error, info, warn};
 
 use crate::analysis::LONGEST_STEP;
 use crate::clock::{self, Steadiness};
 use crate::error::RuntimeError;
-use crate::health::{CameraHealth, Host};
-use crate::lane::Report;
+use crate::health::Host;
+use crate::lane::{Report, whole_milliseconds};
 use crate::learned::{self, Memory, REMEMBER_EVERY};
-use crate::process;
+use crate::machine;
+use crate::status::board::Board;
 use crate::uplink::Watch;
-use crate::watchers::Watchers;
+use crate::watchers::{Watcher, Watchers};
+
+mod desk;
+
+pub(crate) use desk::Desk;
 
 /// How often bins, syncs and the host are looked at when no report comes.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a bin waits after its end: a frame may stand for time before it, and be on its way for a while.
 const LATENESS: Duration = LONGEST_STEP.saturating_add(Duration::from_secs(2));
+/// How often the status page is told what has changed.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// The span of one health row.
 const HEALTH_SPAN: Duration = Duration::from_secs(60);
 /// The least time between two log lines about the same trouble.
@@ -41,8 +48,8 @@ const HELD_BACK: &str = "their time was debited before, as when a node starts ag
 /// What the status server and the supervisor may know of the release thread.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    /// Milliseconds from the node's start to the last tick.
-    ticked_millis: AtomicU64,
+    /// Goes with each tick.
+    beat: Beat,
     /// Whether all that was released could be stored so far.
     spool_ok: AtomicBool,
     /// Whether the privacy ledger lets through what needs it.
@@ -55,8 +62,8 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn ticked_at(&self) -> Duration {
-        Duration::from_millis(self.ticked_millis.load(Ordering::Acquire))
+    pub(crate) fn beat(&self) -> &Beat {
+        &self.beat
     }
 
     pub(crate) fn stop(&self) {
@@ -86,12 +93,32 @@ pub(crate) struct Releasing {
     pub(crate) uplink: Option<Watch>,
     pub(crate) spool_folder: PathBuf,
     pub(crate) reports: Receiver<Report>,
-    pub(crate) cameras: Vec<(String, CameraHealth)>,
+    pub(crate) changes: Receiver<Change>,
+    /// In the order of the release stage's plan.
+    pub(crate) desks: Vec<Desk>,
     pub(crate) metrics: NodeMetrics,
     pub(crate) privacy_metrics: PrivacyMetrics,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) pulse: Arc<Pulse>,
-    pub(crate) started: Instant,
+    pub(crate) board: Arc<Board>,
+}
+
+/// Another configuration. All reports of lanes that are gone with it have been sent before.
+pub(crate) struct Change {
+    pub(crate) revision: u32,
+    /// In their new order.
+    pub(crate) cameras: Vec<ChangedCamera>,
+    pub(crate) spool: SpoolLimits,
+    /// Is given back once it is done.
+    pub(crate) done: Reply<()>,
+}
+
+/// One camera of a changed configuration.
+pub(crate) struct ChangedCamera {
+    pub(crate) plan: CameraPlan,
+    pub(crate) seat: Seat,
+    /// What is new; `None` for a camera that is as it was.
+    pub(crate) fresh: Option<(Desk, Watcher)>,
 }
 
 /// What changes while the thread runs.
@@ -99,6 +126,7 @@ struct State {
     batches: Vec<ReleasedBatch>,
     health_from: WallTime,
     next_tick: Instant,
+    next_show: Instant,
     trouble_quiet_until: Option<Instant>,
     failures_quiet_until: Option<Instant>,
     in_trouble: bool,
@@ -120,6 +148,7 @@ impl Releasing {
             batches: Vec::new(),
             health_from: clock::now(),
             next_tick: Instant::now(),
+            next_show: Instant::now(),
             trouble_quiet_until: None,
             failures_quiet_until: None,
             in_trouble: false,
@@ -141,6 +170,9 @@ impl Releasing {
             }
             if self.pulse.finish_now.load(Ordering::Acquire) {
                 break;
+            }
+            if let Ok(change) = self.changes.receive_within(Duration::ZERO) {
+                self.change(change, &mut state)?;
             }
             if Instant::now() >= state.next_tick {
                 self.tick(&mut state)?;
@@ -166,7 +198,49 @@ impl Releasing {
         for memory in &state.learned {
             keep(&self.learned_folder, memory, &mut state.learned_quiet_until);
         }
+        self.pulse.beat.rest();
         closed?;
+        Ok(())
+    }
+
+    /// Goes on with another configuration.
+    fn change(&mut self, change: Change, state: &mut State) -> Result<(), RuntimeError> {
+        // What lanes that are gone have said last is still of the configuration before.
+        while let Ok(report) = self.reports.receive_within(Duration::ZERO) {
+            self.take_in(report, state);
+        }
+        let now = clock::now();
+        let Change { revision, cameras, spool, done } = change;
+        // One health row of each camera of before, for the time until now.
+        self.health(state, now)?;
+        self.watchers.look(&mut self.release, now - LATENESS, clock::quality(now));
+        // A camera that is changed goes on from what it has learned until now.
+        state.learned.extend(self.watchers.remember());
+        for memory in state.learned.drain(..) {
+            keep(&self.learned_folder, &memory, &mut state.learned_quiet_until);
+        }
+        let mut plans = Vec::with_capacity(cameras.len());
+        let mut desks = Vec::with_capacity(cameras.len());
+        let mut watchers = Vec::with_capacity(cameras.len());
+        let mut before: Vec<Option<Desk>> = self.desks.drain(..).map(Some).collect();
+        for ChangedCamera { plan, seat, fresh } in cameras {
+            let had = seat.place().and_then(|place| before.get_mut(place)).and_then(Option::take);
+            let (fresh_desk, mut fresh_watcher) = fresh.unzip();
+            if let Some(watcher) = &mut fresh_watcher {
+                watcher.recall(&self.learned_folder);
+            }
+            desks.extend(fresh_desk.or(had));
+            watchers.push((seat, fresh_watcher));
+            plans.push((plan, seat));
+        }
+        self.desks = desks;
+        self.release.change(revision, plans, now, &mut state.batches)?;
+        self.watchers.rearrange(watchers);
+        self.spool.set_limits(spool);
+        self.store(state);
+        self.show();
+        // Whoever waited may have given up; the change is done all the same.
+        done.give(());
         Ok(())
     }
 
@@ -176,15 +250,18 @@ impl Releasing {
             state.learned.retain(|waiting| !waiting.is_of_same(&memory));
             state.learned.push_back(memory);
         }
-        let Some((name, health)) = self.cameras.get_mut(report.camera) else { return };
+        let Some(place) = self.desks.iter().position(|desk| desk.camera.lane == report.lane) else { return };
+        let desk = &mut self.desks[place];
         if let Some(failure) = report.failure {
             // Every one is counted in a metric; the log names one in a while, and no content.
-            health.failed();
+            desk.health.failed();
             if may_log(&mut state.failures_quiet_until) {
-                warn!(camera = name, frame = report.sequence, error = %failure, "a frame could not be analysed");
+                let camera = &desk.camera.name;
+                warn!(camera, frame = report.sequence, error = %failure, "a frame could not be analysed");
             }
             return;
         }
+        desk.hear(&report.findings, &self.telemetry);
         let frame = FrameReport {
             media: report.media,
             wall: report.wall,
@@ -193,15 +270,19 @@ impl Releasing {
             clock: clock::quality(report.wall),
         };
         if report.is_afterword {
-            self.release.add_findings(report.camera, &frame, &report.findings);
+            self.release.add_findings(place, &frame, &report.findings);
             return;
         }
-        health.analysed(report.latency, report.seen.trusted);
-        self.release.follow(report.camera, &frame, report.tracks.iter().copied());
-        self.release.observe(report.camera, &frame, &report.findings);
+        self.release.follow(place, &frame, report.tracks.iter().copied());
+        self.release.observe(place, &frame, &report.findings);
+        let desk = &mut self.desks[place];
+        let latency = report.arrived.elapsed();
+        desk.camera.metrics.capture_to_release.observe(whole_milliseconds(latency));
+        desk.health.analysed(latency, report.seen.step, report.seen.trusted);
     }
 
     fn tick(&mut self, state: &mut State) -> Result<(), RuntimeError> {
+        self.pulse.beat.work();
         let now = clock::now();
         self.release.advance(now - LATENESS, &mut state.batches)?;
         self.watchers.look(&mut self.release, now - LATENESS, clock::quality(now));
@@ -214,7 +295,7 @@ impl Releasing {
             keep(&self.learned_folder, &memory, &mut state.learned_quiet_until);
         }
         if !self.pulse.stopping.load(Ordering::Acquire) {
-            self.cameras.iter_mut().for_each(|(_, health)| health.look());
+            self.desks.iter_mut().for_each(|desk| desk.health.look());
         }
         let minute = now.bin_start(HEALTH_SPAN);
         if minute > state.health_from {
@@ -237,12 +318,10 @@ impl Releasing {
         if let Some(uplink) = &self.uplink {
             uplink.look(now);
         }
-        if let Some(usage) = process::usage() {
-            self.metrics.resident_bytes.set(usage.resident_bytes as f64);
-            self.metrics.cpu_seconds.follow(usage.cpu_secs);
+        if Instant::now() >= state.next_show {
+            state.next_show = Instant::now() + SHOW_EVERY;
+            self.show();
         }
-        let ticked = self.started.elapsed().as_millis();
-        self.pulse.ticked_millis.store(u64::try_from(ticked).unwrap_or(u64::MAX), Ordering::Release);
         Ok(())
     }
 
@@ -253,14 +332,14 @@ impl Releasing {
             self.privacy_metrics.refused(rule).follow(refused as f64);
         }
         let mut has_budgets = false;
-        for (camera, (name, _)) in self.cameras.iter().enumerate() {
-            if let Some(milli) = self.release.budget_left_milli(camera, now) {
-                has_budgets = true;
-                self.privacy_metrics.budget_remaining(name).set(f64::from(milli) / 1000.0);
-            }
+        for (place, desk) in self.desks.iter().enumerate() {
+            let left = self.release.budget_left_milli(place, now);
+            has_budgets |= left.is_some();
+            desk.tell_budget(left, &self.privacy_metrics);
         }
         let trouble = self.release.ledger_trouble().filter(|_| has_budgets);
         self.pulse.ledger_ok.store(trouble.is_none(), Ordering::Release);
+        self.metrics.ledger_healthy.set(if trouble.is_none() { 1.0 } else { 0.0 });
         if counts.refused_bins > state.refused_bins && may_log(&mut state.refusals_quiet_until) {
             let bins = counts.refused_bins - state.refused_bins;
             match trouble {
@@ -273,9 +352,9 @@ impl Releasing {
 
     /// Says at the start which cameras have to wait, so that nobody looks for their rows.
     fn say_what_waits(&self, now: WallTime) {
-        for (camera, (name, _)) in self.cameras.iter().enumerate() {
-            if self.release.budget_left_milli(camera, now) == Some(0) && self.release.ledger_trouble().is_none() {
-                info!(camera = name, "numbers with noise are held back for now: {HELD_BACK}");
+        for (place, desk) in self.desks.iter().enumerate() {
+            if self.release.budget_left_milli(place, now) == Some(0) && self.release.ledger_trouble().is_none() {
+                info!(camera = desk.camera.name, "numbers with noise are held back for now: {HELD_BACK}");
             }
         }
     }
@@ -286,17 +365,19 @@ impl Releasing {
         if span.is_zero() {
             return Ok(());
         }
-        let host = Host::read(&self.spool_folder, &self.spool.status(), to);
         let now = Instant::now();
+        let is_shown = self.board.setup.is_on(now);
+        let machine = self.board.machine().clone();
+        let host = Host::read(&self.spool_folder, &self.spool.status(), &machine, is_shown, to);
         let refused_total = Some(self.release.counts().refused_releases());
         let samples: Vec<_> = self
-            .cameras
+            .desks
             .iter_mut()
             .enumerate()
-            .map(|(camera, (_, health))| HealthSample {
-                budget_left_milli: self.release.budget_left_milli(camera, to),
+            .map(|(place, desk)| HealthSample {
+                budget_left_milli: self.release.budget_left_milli(place, to),
                 refused_total,
-                ..health.sample(span, now, &host)
+                ..desk.sample(span, now, &host, &self.telemetry)
             })
             .collect();
         self.release.health(state.health_from, to, clock::quality(to), &samples, &mut state.batches)?;
@@ -345,10 +426,26 @@ impl Releasing {
         // A retry comes only now and then: until one has stored everything, the trouble lasts.
         state.in_trouble = trouble.is_some() || (state.in_trouble && status.unsynced_rows > 0);
         self.pulse.spool_ok.store(!state.in_trouble, Ordering::Release);
+        self.metrics.spool_healthy.set(if state.in_trouble { 0.0 } else { 1.0 });
         if let Some(trouble) = trouble
             && may_log(&mut state.trouble_quiet_until)
         {
             error!(error = %with_causes(&trouble), "released rows could not be stored");
+        }
+    }
+
+    /// What metrics and the status page need now and then.
+    fn show(&self) {
+        let status = self.spool.status();
+        let age = status.oldest.map_or(0.0, |oldest| clock::now().since(oldest).as_secs_f64());
+        self.metrics.spool_oldest_age.set(age);
+        self.metrics.spool_max_bytes.set(self.spool.max_bytes() as f64);
+        if let Some((size, free)) = machine::disk(&self.spool_folder) {
+            self.telemetry.gauge(Metric::SpoolDiskBytes, &["size"]).set(size as f64);
+            self.telemetry.gauge(Metric::SpoolDiskBytes, &["free"]).set(free as f64);
+        }
+        for (place, desk) in self.desks.iter().enumerate() {
+            desk.show(self.release.shown(place));
         }
     }
 

@@ -18,17 +18,17 @@ use kerbside_release::{
     ClockQuality, FrameReport, HealthSample, IncidentSeed, NodeIdentity, Positions, Release, ReleasedBatch,
     StreamPosition,
 };
-use kerbside_telemetry::{CameraMetrics, Stage, Telemetry};
+use kerbside_telemetry::{Beat, CameraMetrics, Stage, Telemetry};
 use kerbside_vision::SceneWatcher;
 
 use crate::analysis::LONGEST_STEP;
 use crate::error::{RuntimeError, spawn};
+use crate::fleet::{analysis, plan};
 use crate::guarantee;
-use crate::lane::{Lane, Report};
-use crate::node::{analysis, plan};
+use crate::lane::{Lane, LaneId, Report};
 use crate::onlookers::{Onlookers, SharedOnlookers};
 use crate::overlay::{self, OverlayClip};
-use crate::pool::{Failure, Pool, PoolSettings};
+use crate::pool::{Failure, Maker, Pool};
 use crate::tracks::{TrackRow, TrackRows};
 use crate::watchers::{Watcher, Watchers};
 
@@ -141,9 +141,9 @@ impl Replay {
         let watchers = Watchers::new(vec![Watcher::take_from(&mut camera)]);
 
         let threads = threads.max(1);
-        let of_pool = PoolSettings { detectors: threads, threads_per_frame };
-        let (pool, asks) = Pool::start(&[model], of_pool, &[(name.as_str(), threads)], &telemetry)?;
-        let asks = asks.into_iter().next().expect("one camera asks");
+        let maker = Arc::new(Maker::new(model, threads_per_frame));
+        let pool = Pool::start(&[Arc::clone(&maker)], threads, &telemetry)?;
+        let asks = pool.entrance(&telemetry, &name, threads);
         let (sender, frames) = edge(&telemetry, &format!("{name}/slot"), threads, WhenFull::Block);
         let (report_sender, reports) = edge(&telemetry, "reports", 64, WhenFull::Block);
         let source = crate::source::clip(&camera, clip, first_frame_at);
@@ -152,9 +152,9 @@ impl Replay {
         let overlay = overlay.map(|writer| OverlayClip::new(writer, geometry, analysis.operator_names()));
         let onlookers = SharedOnlookers::new(Onlookers { tracks: tracks.then(TrackRows::default), overlay });
         let lane = Lane {
-            camera: 0,
+            id: LaneId(0),
             name: name.clone(),
-            model: 0,
+            maker,
             analysis,
             watcher: SceneWatcher::new(),
             frames,
@@ -164,6 +164,9 @@ impl Replay {
             in_flight: threads,
             inspect: onlookers.inspect(),
             is_live: false,
+            beat: Beat::default(),
+            setup: None,
+            untold_cpu: Duration::ZERO,
         };
         let lane = spawn(format!("{name}/lane"), move || lane.run())?;
         let ingest_failed = |source| RuntimeError::Ingest { camera: name.clone(), source };

@@ -11,8 +11,11 @@
 //! cameras that wait, the one goes next that was served the longest time ago. So between two items of a camera at
 //! most one of each other camera is taken, whatever the others have waiting.
 //!
+//! Cameras may come and go: [`Doors`] opens an entrance for a new one, and a camera whose entrance is gone has its turns
+//! no more once nothing of it waits.
+//!
 //! Invariants: an item is in its camera's edge before it is counted, and counted before its notice is sent; whoever
-//! holds a notice therefore finds an item, its own or one that came before. Nothing blocks while turns are chosen.
+//! holds a notice therefore finds an item, its own or one that came before. Nothing waits for anything while turns are chosen.
 //! Threads: an [`Entrance`] belongs to its camera's lane; [`Turns`] is shared by all who are served. Not here:
 //! weights or priorities of cameras, and how long serving an item takes.
 
@@ -21,6 +24,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kerbside_channel::{Closed, Receiver, Sender, WhenFull, edge};
 use kerbside_telemetry::Telemetry;
+
+/// More than all cameras of a node have waiting; with more, a camera waits to say so.
+const NOTICES: usize = 1024;
 
 /// One item waits somewhere.
 struct Notice;
@@ -32,13 +38,20 @@ pub(crate) struct Entrance<T> {
     notices: Sender<Notice>,
 }
 
+/// Where entrances are made.
+pub(crate) struct Doors<T> {
+    notices: Sender<Notice>,
+    cameras: Arc<Queue<T>>,
+}
+
 /// Where the items of all cameras come out, by turns.
 pub(crate) struct Turns<T> {
     notices: Receiver<Notice>,
-    cameras: Vec<Camera<T>>,
-    /// Places in `cameras`, the one that was served the longest time ago first.
-    order: Mutex<Vec<usize>>,
+    cameras: Arc<Queue<T>>,
 }
+
+/// The camera that was served the longest time ago comes first.
+type Queue<T> = Mutex<Vec<Camera<T>>>;
 
 struct Camera<T> {
     items: Receiver<T>,
@@ -46,21 +59,30 @@ struct Camera<T> {
     waiting: Arc<AtomicUsize>,
 }
 
-/// Makes the edges for cameras, each with its name and how many items it may have waiting; the entrances come in the
-/// order of the cameras.
-pub(crate) fn turns<T>(telemetry: &Telemetry, cameras: &[(&str, usize)]) -> (Vec<Entrance<T>>, Turns<T>) {
-    let room = cameras.iter().map(|(_, room)| (*room).max(1)).sum::<usize>();
-    let (notices, noticed) = edge(telemetry, "detect", room.max(1), WhenFull::Block);
-    let mut entrances = Vec::with_capacity(cameras.len());
-    let mut places = Vec::with_capacity(cameras.len());
-    for (name, room) in cameras {
-        let (items, taken) = edge(telemetry, &format!("{name}/detect"), (*room).max(1), WhenFull::Block);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        entrances.push(Entrance { items, waiting: Arc::clone(&waiting), notices: notices.clone() });
-        places.push(Camera { items: taken, waiting });
+impl<T> Camera<T> {
+    /// Whether its entrance is gone and nothing of it waits.
+    fn is_over(&self) -> bool {
+        Arc::strong_count(&self.waiting) == 1 && self.waiting.load(Ordering::Acquire) == 0
     }
-    let order = Mutex::new((0..places.len()).collect());
-    (entrances, Turns { notices: noticed, cameras: places, order })
+}
+
+/// Makes the way from cameras to whoever serves them; it ends when the doors and all entrances are gone.
+pub(crate) fn turns<T>(telemetry: &Telemetry) -> (Doors<T>, Turns<T>) {
+    let (notices, noticed) = edge(telemetry, "detect", NOTICES, WhenFull::Block);
+    let cameras = Arc::new(Mutex::new(Vec::new()));
+    (Doors { notices, cameras: Arc::clone(&cameras) }, Turns { notices: noticed, cameras })
+}
+
+impl<T> Doors<T> {
+    /// An entrance for a camera, which may have `room` items waiting.
+    pub(crate) fn open(&self, telemetry: &Telemetry, camera: &str, room: usize) -> Entrance<T> {
+        let (items, taken) = edge(telemetry, &format!("{camera}/detect"), room.max(1), WhenFull::Block);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let mut cameras = self.cameras.lock().unwrap_or_else(PoisonError::into_inner);
+        cameras.retain(|camera| !camera.is_over());
+        cameras.push(Camera { items: taken, waiting: Arc::clone(&waiting) });
+        Entrance { items, waiting, notices: self.notices.clone() }
+    }
 }
 
 impl<T> Entrance<T> {
@@ -77,25 +99,28 @@ impl<T> Turns<T> {
     /// The next item; waits for it. `None` when every entrance is gone and nothing waits.
     pub(crate) fn receive(&self) -> Option<T> {
         let Notice = self.notices.receive()?;
-        self.cameras[self.claim()].items.receive()
-    }
-
-    /// Whose turn it is. The camera goes to the end of the order, and one of its items is the caller's.
-    fn claim(&self) -> usize {
         // A panic in here comes before the order is changed.
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = |camera: &usize| self.cameras[*camera].waiting.load(Ordering::Acquire) > 0;
-        let place = order.iter().position(waits).expect("a notice is sent after its item was counted");
-        let camera = order[place];
-        self.cameras[camera].waiting.fetch_sub(1, Ordering::AcqRel);
-        order[place..].rotate_left(1);
-        camera
+        let mut cameras = self.cameras.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |camera: &Camera<T>| camera.waiting.load(Ordering::Acquire) > 0;
+        let place = cameras.iter().position(waits).expect("a notice is sent after its item was counted");
+        let camera = &cameras[place];
+        camera.waiting.fetch_sub(1, Ordering::AcqRel);
+        // It is there: whoever counted it had put it in.
+        let item = camera.items.receive();
+        cameras[place..].rotate_left(1);
+        item
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The way of these cameras, each with its room.
+    fn turns(telemetry: &Telemetry, cameras: &[(&str, usize)]) -> (Vec<Entrance<u32>>, Turns<u32>) {
+        let (doors, turns) = super::turns(telemetry);
+        (cameras.iter().map(|(name, room)| doors.open(telemetry, name, *room)).collect(), turns)
+    }
 
     /// Takes that many items.
     fn take(turns: &Turns<u32>, count: usize) -> Vec<u32> {
@@ -154,7 +179,7 @@ mod tests {
         let (entrances, turns) = turns(&telemetry, &[("a", 1), ("b", 2), ("c", 8)]);
         let mut taken = std::thread::scope(|scope| {
             for (camera, entrance) in entrances.into_iter().enumerate() {
-                scope.spawn(move || (0..300).for_each(|item| entrance.send(1000 * camera + item).unwrap()));
+                scope.spawn(move || (0..300).for_each(|item| entrance.send(1000 * camera as u32 + item).unwrap()));
             }
             let takers: Vec<_> = (0..3)
                 .map(|_| scope.spawn(|| std::iter::from_fn(|| turns.receive()).collect::<Vec<_>>()))
@@ -162,7 +187,7 @@ mod tests {
             takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect::<Vec<_>>()
         });
         taken.sort_unstable();
-        let all: Vec<usize> = (0..3).flat_map(|camera| (0..300).map(move |item| 1000 * camera + item)).collect();
+        let all: Vec<u32> = (0..3).flat_map(|camera| (0..300).map(move |item| 1000 * camera + item)).collect();
         assert_eq!(taken, all);
     }
 
@@ -172,5 +197,23 @@ mod tests {
         let (entrances, turns) = turns(&telemetry, &[("a", 1)]);
         drop(turns);
         assert_eq!(entrances[0].send(1), Err(Closed(())));
+    }
+
+    #[test]
+    fn a_camera_that_comes_later_has_its_turn_and_one_that_goes_leaves_what_it_had_waiting() {
+        let telemetry = Telemetry::new();
+        let (doors, turns) = super::turns(&telemetry);
+        let first = doors.open(&telemetry, "first", 4);
+        (0..3).for_each(|item| first.send(item).unwrap());
+        assert_eq!(take(&turns, 1), [0]);
+        let second = doors.open(&telemetry, "second", 1);
+        second.send(100).unwrap();
+        drop(first);
+        assert_eq!(take(&turns, 3), [1, 100, 2]);
+        let third = doors.open(&telemetry, "third", 1);
+        assert_eq!(turns.cameras.lock().unwrap().len(), 2, "the first has no turn any more");
+        third.send(200).unwrap();
+        drop((doors, second, third));
+        assert_eq!((turns.receive(), turns.receive()), (Some(200), None));
     }
 }

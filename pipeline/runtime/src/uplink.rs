@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kerbside_config::UplinkSettings;
 use kerbside_core::time::WallTime;
 use kerbside_release::Table;
-use kerbside_telemetry::{Metric, Telemetry, UplinkMetrics};
+use kerbside_telemetry::{Beat, Metric, Telemetry, UplinkMetrics};
 use kerbside_uplink::Feed;
 use kerbside_uplink::client::{self, Uplink, UplinkStatus};
 use kerbside_uplink::tls::TlsFiles;
@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 use crate::error::{RuntimeError, spawn};
 
+/// Between two beats of a thread that waits for many things at once.
+const BEAT: Duration = Duration::from_secs(1);
 /// How long the last rows may take to the gateway once the node stops. What does not arrive waits in the spool.
 const LAST_CALL: Duration = Duration::from_secs(3);
 
@@ -23,6 +25,7 @@ const LAST_CALL: Duration = Duration::from_secs(3);
 pub struct UplinkThread {
     stop: watch::Sender<Option<tokio::time::Instant>>,
     thread: JoinHandle<()>,
+    beat: Beat,
 }
 
 impl UplinkThread {
@@ -44,8 +47,26 @@ impl UplinkThread {
         let thread_failed = |source| RuntimeError::Thread { name: "uplink".to_owned(), source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_failed)?;
         let (stop, asked) = watch::channel(None);
-        let thread = spawn("uplink".to_owned(), move || runtime.block_on(uplink.run(asked)))?;
-        Ok((Self { stop, thread }, status))
+        let beat = Beat::default();
+        let thread = spawn("uplink".to_owned(), {
+            let beat = beat.clone();
+            move || {
+                runtime.block_on(beating(&beat, uplink.run(asked)));
+                // A lookup of the gateway's name may still hang in the system's resolver.
+                runtime.shutdown_background();
+            }
+        })?;
+        Ok((Self { stop, thread, beat }, status))
+    }
+
+    /// Whether it has ended, which it does by itself only when it has failed.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Whether its thread makes progress.
+    pub(crate) fn beat(&self) -> &Beat {
+        &self.beat
     }
 
     /// Asks it to end. What the spool holds by now is still sent, for a moment.
@@ -54,6 +75,21 @@ impl UplinkThread {
         // One that has ended by itself no longer listens.
         let _ = self.stop.send(Some(tokio::time::Instant::from_std(until)));
         self.thread
+    }
+}
+
+/// Runs something, and lets the beat go for as long as the thread that runs it is not held up.
+pub(crate) async fn beating<T>(beat: &Beat, work: impl Future<Output = T>) -> T {
+    let mut ticks = tokio::time::interval(BEAT);
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                beat.rest();
+                return done;
+            }
+            _ = ticks.tick() => beat.work(),
+        }
     }
 }
 

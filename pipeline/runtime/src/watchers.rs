@@ -9,7 +9,7 @@ use kerbside_config::{CameraSettings, TimeZone};
 use kerbside_core::finding::Findings;
 use kerbside_core::operator::{ClosedBin, Role};
 use kerbside_core::time::{MediaTime, WallTime};
-use kerbside_release::{ClockQuality, FrameReport, Release};
+use kerbside_release::{ClockQuality, FrameReport, Release, Seat};
 
 use crate::learned::{Memory, Named};
 
@@ -27,7 +27,7 @@ impl Watcher {
         Self { time_zone: camera.time_zone.clone(), operators: Named::all(&camera.name, of_bins) }
     }
 
-    /// Gives the operators what the last start has left in `folder`.
+    /// Gives the operators what was learned before and lies in `folder`.
     pub(crate) fn recall(&mut self, folder: &Path) {
         self.operators.iter_mut().for_each(|named| named.recall(folder));
     }
@@ -69,6 +69,18 @@ impl Watchers {
                 operator.advance(MediaTime::from_nanos(upto.as_unix_nanos()), &mut self.findings);
             }
             release.add_findings(camera, &moment(upto, clock), self.findings.as_slice());
+        }
+    }
+
+    /// Goes on with another list of cameras: those that are as they were keep their operators, the others bring new ones.
+    pub(crate) fn rearrange(&mut self, cameras: Vec<(Seat, Option<Watcher>)>) {
+        let mut before: Vec<Option<Watcher>> = self.cameras.drain(..).map(Some).collect();
+        for (seat, fresh) in cameras {
+            let kept = match seat {
+                Seat::Kept(place) => before.get_mut(place).and_then(Option::take),
+                Seat::Changed(_) | Seat::New => None,
+            };
+            self.cameras.push(kept.or(fresh).expect("a camera goes on or is new"));
         }
     }
 

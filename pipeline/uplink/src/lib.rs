@@ -61,5 +61,5 @@ pub use kerbside_release::ReleasedBatch;
 pub use parcel::{Opening, Parcel, SegmentContent, read_segment};
 pub use read::{Item, Reader};
 pub use rows::{Value, column_names, rows};
-pub use spool::{Recovery, Spool, SpoolSettings, SpoolStatus};
+pub use spool::{Recovery, Spool, SpoolLimits, SpoolSettings, SpoolStatus};
 pub use table_file::write_tables;

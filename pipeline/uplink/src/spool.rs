@@ -41,6 +41,17 @@ pub struct SpoolSettings {
     pub node: Option<String>,
 }
 
+/// What a spool that is open may cost from now on: see [`SpoolSettings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolLimits {
+    /// See [`SpoolSettings::max_bytes`].
+    pub max_bytes: u64,
+    /// See [`SpoolSettings::sync_interval`].
+    pub sync_interval: Duration,
+    /// See [`SpoolSettings::keep`].
+    pub keep: Duration,
+}
+
 /// What was found when the spool was opened.
 #[derive(Debug, Default)]
 pub struct Recovery {
@@ -110,7 +121,7 @@ impl Spool {
         let unusable = |source| SpoolError::Folder { folder: folder.clone(), source };
         disk::create_folder(&folder).map_err(unusable)?;
         let lock = lock(&folder)?;
-        let roll_bytes = (settings.max_bytes / 8).clamp(LEAST_SEGMENT_BYTES, SEGMENT_BYTES);
+        let roll_bytes = roll_bytes(settings.max_bytes);
         let mut recovery = Recovery::default();
         let mut known_epochs = Vec::new();
         let stored = epoch::load(&folder);
@@ -170,6 +181,19 @@ impl Spool {
     /// The sender's side.
     pub fn feed(&self) -> Feed {
         Feed::new(Arc::clone(&self.shared), self.settings.node.as_deref())
+    }
+
+    /// How large all segments together may be, in bytes.
+    pub fn max_bytes(&self) -> u64 {
+        self.settings.max_bytes
+    }
+
+    /// Other limits from now on. Where the spool is larger than it may be, room is made with the next batch.
+    pub fn set_limits(&mut self, limits: SpoolLimits) {
+        let SpoolLimits { max_bytes, sync_interval, keep } = limits;
+        let roll_bytes = roll_bytes(max_bytes);
+        self.streams.iter_mut().for_each(|stream| stream.roll_bytes = roll_bytes);
+        self.settings = SpoolSettings { max_bytes, sync_interval, keep, ..self.settings.clone() };
     }
 
     /// Where a table's row numbers continue.
@@ -287,6 +311,11 @@ impl Spool {
         let active = self.streams.iter().filter_map(|stream| stream.active.as_ref());
         active.map(|active| (active.path.to_path_buf(), active.durable_len)).collect()
     }
+}
+
+/// The size at which a segment is sealed.
+fn roll_bytes(max_bytes: u64) -> u64 {
+    (max_bytes / 8).clamp(LEAST_SEGMENT_BYTES, SEGMENT_BYTES)
 }
 
 impl Drop for Spool {

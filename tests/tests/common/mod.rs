@@ -6,8 +6,8 @@
 pub mod city;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use kerbside_channel::{Receiver, WhenFull, edge};
 use kerbside_core::frame::Frame;
 use kerbside_core::time::WallTime;
 use kerbside_ingest::{CameraHandle, CameraSource, CameraStatus, Pace, Source};
-use kerbside_telemetry::{CameraMetrics, Telemetry};
+use kerbside_telemetry::{CameraMetrics, Door, Telemetry};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The repository's root: tests of several crates use this file.
@@ -197,6 +197,11 @@ impl Node {
         fs::read_to_string(self.folder.path().join("node.log")).unwrap()
     }
 
+    /// Where the status page is.
+    pub fn address(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// A page of the status server: the code and the body.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         http_get(self.metrics, path)
@@ -250,13 +255,7 @@ pub fn write_site(folder: &Path, name: &str, metrics: SocketAddr, cameras: &[(&s
 
 /// A page of a program's status server: the code and the body.
 pub fn http_get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
+    Door::Address(address).ask(path).ok()
 }
 
 /// A clip's frames, as ingest reads them.

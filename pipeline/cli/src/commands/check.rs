@@ -53,28 +53,37 @@ impl Check {
 
 /// The models folder and the configuration, or `None` after the problems of either were printed.
 pub(crate) fn load(config: &Path, models: &ModelsArgument) -> anyhow::Result<Option<(ModelFolder, Settings)>> {
+    match read(config, models)? {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(problems) => {
+            complain_of(&problems);
+            Ok(None)
+        }
+    }
+}
+
+/// The models folder and the configuration, or the problems of either.
+pub(crate) fn read(
+    config: &Path,
+    models: &ModelsArgument,
+) -> anyhow::Result<Result<(ModelFolder, Settings), Vec<String>>> {
     let opened = models.open(kerbside_config::models_folder(config).as_deref());
     let names = opened.as_ref().map(ModelFolder::names).unwrap_or_default();
     let catalogue = Catalogue { operators: kerbside_operators::TABLE, models: &names };
     let settings = match kerbside_config::load(config, &catalogue) {
         Ok(settings) => settings,
-        Err(error) => {
-            report(&error);
-            return Ok(None);
-        }
+        Err(error) => return Ok(Err(texts(&error))),
     };
     let folder = opened?;
     let mut used: Vec<&str> = settings.cameras.iter().map(|camera| camera.detector.model.as_str()).collect();
     used.sort_unstable();
     used.dedup();
-    let mut sound = true;
-    for model in used {
-        if let Err(error) = folder.manifest(model) {
-            complain(&format!("{:#}", anyhow::Error::from(error)));
-            sound = false;
-        }
-    }
-    Ok(sound.then_some((folder, settings)))
+    let problems: Vec<String> = used
+        .into_iter()
+        .filter_map(|model| folder.manifest(model).err())
+        .map(|error| format!("{:#}", anyhow::Error::from(error)))
+        .collect();
+    Ok(if problems.is_empty() { Ok((folder, settings)) } else { Err(problems) })
 }
 
 /// Logs what a camera's file allows and its writer may not expect.
@@ -86,10 +95,15 @@ pub(crate) fn log_notes(camera: &CameraSettings) {
 
 /// Prints the problems of a configuration.
 pub(crate) fn report(error: &ConfigError) {
-    let problems = error.problems();
-    for problem in problems {
-        complain(&problem.to_string());
-    }
+    complain_of(&texts(error));
+}
+
+fn texts(error: &ConfigError) -> Vec<String> {
+    error.problems().iter().map(ToString::to_string).collect()
+}
+
+fn complain_of(problems: &[String]) {
+    problems.iter().for_each(|problem| complain(problem));
     complain(&counted(problems.len(), "problem"));
 }
 

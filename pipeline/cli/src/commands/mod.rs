@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod enroll;
 pub(crate) mod events;
+pub(crate) mod health;
 pub(crate) mod ledger;
 pub(crate) mod models;
 pub(crate) mod operators;

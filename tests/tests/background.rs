@@ -1,0 +1,109 @@
+//! What an installer may see of a street: nobody.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{frames, root, vtest};
+use kerbside_core::detection::{Class, Detection};
+use kerbside_core::frame::{Frame, FrameHeader, OwnedPlanes, PictureSize, PixelFormat};
+use kerbside_core::geometry::BoxInImage;
+use kerbside_core::time::MediaTime;
+use kerbside_models::{Detector, DetectorSettings, EngineChoice, ModelFolder};
+use kerbside_vision::{Background, Picture};
+
+/// From this score on, somebody is found.
+const FOUND: f32 = 0.4;
+/// A second of the clip has ten frames.
+const STEP: usize = 5;
+
+fn people(detector: &mut dyn Detector, frame: &Frame) -> Vec<Detection> {
+    let mut found = Vec::new();
+    detector.detect(frame, &mut found).unwrap();
+    found.retain(|detection| detection.class == Class::Person && detection.score >= FOUND);
+    found
+}
+
+/// The picture as a frame, so that a detector can look at it (ITU-R BT.601, limited range).
+fn as_frame(picture: &Picture) -> Frame {
+    let (width, height) = (picture.size.width as usize, picture.size.height as usize);
+    let size = PictureSize { width: picture.size.width, height: picture.size.height };
+    let mut planes = OwnedPlanes::flat(size, PixelFormat::I420, 16, 0);
+    for (place, rgb) in picture.rgb.chunks(3).enumerate() {
+        let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
+        let luma = 16.0 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255.0;
+        planes.planes[0].0[place] = luma.round() as u8;
+        let (x, y) = (place % width, place / width);
+        if x % 2 == 0 && y % 2 == 0 && y < height {
+            let at = y / 2 * width.div_ceil(2) + x / 2;
+            planes.planes[1].0[at] = (128.0 + (-37.797 * red - 74.203 * green + 112.0 * blue) / 255.0).round() as u8;
+            planes.planes[2].0[at] = (128.0 + (112.0 * red - 93.786 * green - 18.214 * blue) / 255.0).round() as u8;
+        }
+    }
+    let header = FrameHeader::of_picture(size, PixelFormat::I420, Instant::now());
+    Frame::new(header, Arc::new(planes)).unwrap()
+}
+
+/// Mean difference in luma between the frame and the background within a box, 0..255. What is not known is left out.
+fn difference(frame: &Frame, background: &Picture, found: &BoxInImage) -> Option<f32> {
+    let (width, height) = (background.size.width as f32, background.size.height as f32);
+    let (mut sum, mut count) = (0.0, 0);
+    for y in (found.top * height) as usize..((found.bottom * height) as usize).min(background.size.height as usize) {
+        for x in (found.left * width) as usize..((found.right * width) as usize).min(background.size.width as usize) {
+            let rgb = &background.rgb[3 * (y * background.size.width as usize + x)..][..3];
+            if rgb == [128; 3] {
+                continue;
+            }
+            let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
+            let shown = 16.0 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255.0;
+            let at_x = (x as f32 / width * frame.size.width as f32) as usize;
+            let at_y = (y as f32 / height * frame.size.height as f32) as usize;
+            let seen = f32::from(frame.luma().row(at_y, frame.size.width as usize)[at_x]);
+            sum += (shown - seen).abs();
+            count += 1;
+        }
+    }
+    (count > 50).then(|| sum / count as f32)
+}
+
+#[test]
+fn pc_17_nobody_who_walks_through_the_clip_is_in_the_picture() {
+    let folder = ModelFolder::open(&root().join("models")).unwrap();
+    let model = folder.load_for("nanodet-g", EngineChoice::Auto).unwrap();
+    let mut detector = model.detector_with(DetectorSettings::default());
+    let mut sampled: Vec<(Frame, Vec<Detection>)> = Vec::new();
+    let (mut with_detector, mut without): (Option<Background>, Option<Background>) = (None, None);
+    for frame in frames(&vtest()).step_by(STEP) {
+        let found = people(&mut *detector, &frame);
+        let boxes = || found.iter().map(|detection| detection.box_in_image);
+        with_detector.get_or_insert_with(|| Background::new(&frame)).add(&frame, boxes());
+        // Even a detector that sees nobody at all only makes the picture worse, not more telling.
+        without.get_or_insert_with(|| Background::new(&frame)).add(&frame, std::iter::empty());
+        if sampled.len() < 12 && frame.media_time >= MediaTime::ZERO + Duration::from_secs(6 * sampled.len() as u64) {
+            sampled.push((frame, found));
+        }
+    }
+    let seen: usize = sampled.iter().map(|(_, found)| found.len()).sum();
+    assert!(seen >= 30, "the clip is full of people: {seen}");
+    let picture = with_detector.unwrap().picture().unwrap();
+    println!("known: {}", picture.known);
+    assert!(picture.known > 0.9, "{}", picture.known);
+    let found = people(&mut *detector, &as_frame(&picture));
+    assert!(found.is_empty(), "somebody is in the picture: {found:?}");
+    // Where somebody was, the street is shown: it differs from the frame by what a person is.
+    let mut differences = Vec::new();
+    for (frame, found) in &sampled {
+        differences.extend(found.iter().filter_map(|it| difference(frame, &picture, &it.box_in_image)));
+    }
+    differences.sort_by(f32::total_cmp);
+    println!("differences where people were: {differences:?}");
+    assert!(differences.len() >= 20);
+    assert!(differences[0] > 4.0, "a person is still there: {differences:?}");
+
+    let alone = without.unwrap().picture().unwrap();
+    let found = people(&mut *detector, &as_frame(&alone));
+    assert!(found.is_empty(), "somebody is in the picture that no detector helped with: {found:?}");
+}
