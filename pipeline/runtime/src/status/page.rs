@@ -37,7 +37,11 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
         p #unanswered .banner.bad role="alert" hidden {}
         main {
             p #summary .{ "summary " (class) } role="status" aria-live="polite" {
-                (shape) span { (problems::summary(snapshot, &problems)) }
+                (shape)
+                @match problems.first() {
+                    Some(first) => a href={ "#" (first.place) } { (problems::summary(snapshot, &problems)) },
+                    None => span { (problems::summary(snapshot, &problems)) },
+                }
             }
             div #banners { (banners(snapshot)) }
             (problem_list(&problems))
@@ -121,8 +125,10 @@ fn banners(snapshot: &Snapshot) -> Markup {
 }
 
 fn problem_list(problems: &[Problem]) -> Markup {
+    // A grave one that is alone has been said as the summary, word for word.
+    let is_said = problems.iter().all(|problem| problem.is_grave) && problems.len() <= 1;
     html! {
-        section #problems aria-labelledby="problems-title" hidden[problems.is_empty()] {
+        section #problems aria-labelledby="problems-title" hidden[is_said] {
             h2 #problems-title { "Problems" }
             ul .problems {
                 @for problem in problems {
@@ -184,7 +190,7 @@ fn delivery(spool: &SpoolView, uplink: Option<&UplinkView>) -> Markup {
                     @if let Some(age) = spool.oldest_age { ", the oldest rows " (span(age)) " old" }
                     (gauge(spool.bytes as f64 / spool.max_bytes.max(1) as f64))
                 }))
-                (fact("Not on the disk yet", words::number_of(spool.unsynced_rows, "row", "rows")))
+                (fact("Not synced", words::number_of(spool.unsynced_rows, "row", "rows")))
                 (fact("Lost", words::number_of(spool.dropped_rows, "row since the start", "rows since the start")))
                 (fact("Privacy ledger", if spool.ledger_is_healthy { "in order" } else { "lets nothing through" }))
                 @if let (Some(free), Some(size)) = (spool.disk_free, spool.disk_size) {
@@ -223,7 +229,7 @@ fn machine(snapshot: &Snapshot, machine: &MachineView) -> Markup {
                 @if let Some(celsius) = machine.temperature_celsius {
                     (fact("Temperature", format!("{celsius:.0} °C")))
                 }
-                @if let Some(watts) = machine.watts { (fact("Processor power", format!("{watts:.1} W"))) }
+                @if let Some(watts) = machine.watts { (fact("Power", format!("{watts:.1} W"))) }
                 (fact("Clock", if machine.clock_is_synchronised { "synchronised" } else { "not synchronised" }))
             }
         }

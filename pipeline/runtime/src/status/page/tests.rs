@@ -133,7 +133,7 @@ fn each_fault_is_said() {
         (|node| node.spool.ledger_is_healthy = false, "The privacy ledger"),
         (|node| node.spool.dropped_rows = 1, "1 row was lost"),
         (|node| node.spool.bytes = 500 << 20, "The spool is 98 % full"),
-        (|node| node.spool.disk_free = Some(1 << 29), "Only 512 MiB of the disk"),
+        (|node| node.spool.disk_free = Some(1 << 29), "Only 512\u{a0}MiB of the disk"),
         (
             |node| node.uplink.as_mut().unwrap().is_connected = false,
             "The gateway gateway.example:8815 is not reachable",
@@ -147,7 +147,7 @@ fn each_fault_is_said() {
         (|node| node.hung = vec!["plaza/lane".to_owned()], "The stage plaza/lane"),
         (|node| node.not_ready = vec!["no camera is up".to_owned()], "The node is not ready: no camera is up."),
         (|node| node.machine.temperature_celsius = Some(99.0), "The processor is at 99 °C"),
-        (|node| node.machine.memory_available = Some(1 << 20), "Only 1.0 MiB of memory"),
+        (|node| node.machine.memory_available = Some(1 << 20), "Only 1.0\u{a0}MiB of memory"),
         (
             |node| node.config.refused = vec!["a.yaml:1:1: b: c".to_owned()],
             "The configuration on the disk is refused",

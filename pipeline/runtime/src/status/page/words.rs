@@ -28,8 +28,8 @@ pub(in crate::status) fn span(span: Duration) -> String {
 pub(super) fn delay(delay: Duration) -> String {
     let millis = delay.as_millis();
     match millis {
-        0..1000 => format!("{millis} ms"),
-        1000..10_000 => format!("{:.1} s", delay.as_secs_f64()),
+        0..1000 => format!("{millis}\u{a0}ms"),
+        1000..10_000 => format!("{:.1}\u{a0}s", delay.as_secs_f64()),
         _ => span(delay),
     }
 }
@@ -52,13 +52,13 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// Bytes in the largest unit that leaves at least one.
+/// Bytes in the largest unit that leaves at least one. Number and unit stay in one line.
 pub(super) fn bytes(bytes: u64) -> String {
     let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match units.into_iter().find(|(_, size)| bytes >= *size) {
         Some((unit, size)) => {
             let number = bytes as f64 / size as f64;
-            if number < 10.0 { format!("{number:.1} {unit}") } else { format!("{number:.0} {unit}") }
+            if number < 10.0 { format!("{number:.1}\u{a0}{unit}") } else { format!("{number:.0}\u{a0}{unit}") }
         }
         None => format!("{bytes} bytes"),
     }
@@ -220,15 +220,15 @@ mod tests {
         for (secs, said) in cases {
             assert_eq!(span(Duration::from_secs(secs)), said);
         }
-        assert_eq!(delay(Duration::from_millis(38)), "38 ms");
-        assert_eq!(delay(Duration::from_millis(1250)), "1.2 s");
+        assert_eq!(delay(Duration::from_millis(38)), "38\u{a0}ms");
+        assert_eq!(delay(Duration::from_millis(1250)), "1.2\u{a0}s");
     }
 
     #[test]
     fn numbers_are_rounded_to_no_other_end() {
         assert_eq!(grouped(12_345_678), "12\u{202f}345\u{202f}678");
         assert_eq!((grouped(0), grouped(999)), ("0".to_owned(), "999".to_owned()));
-        assert_eq!([bytes(1023), bytes(1536), bytes(512 << 20)], ["1023 bytes", "1.5 KiB", "512 MiB"]);
+        assert_eq!([bytes(1023), bytes(1536), bytes(512 << 20)], ["1023 bytes", "1.5\u{a0}KiB", "512\u{a0}MiB"]);
         let shares = [0.0, 0.001, 0.006, 0.5, 0.996, 1.0].map(percent);
         assert_eq!(shares, ["0 %", "under 1 %", "1 %", "50 %", "over 99 %", "100 %"]);
         let seen = [1.0, 0.9, 0.89, 0.5, 0.49, 0.0].map(coverage);
