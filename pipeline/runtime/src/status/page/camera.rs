@@ -6,7 +6,7 @@ use kerbside_core::camera::CameraState;
 use kerbside_core::time::WallTime;
 use maud::{Markup, html};
 
-use super::problems::state_of;
+use super::problems::{is_connecting, state_of};
 use super::{fact, gauge, shapes, words};
 use crate::status::snapshot::{BinView, CameraView};
 
@@ -15,9 +15,7 @@ pub(super) fn card(camera: &CameraView) -> Markup {
     let (class, shape) = match camera.state {
         CameraState::Up => ("good", shapes::good()),
         CameraState::Disabled => ("off", shapes::off()),
-        CameraState::Connecting if camera.trouble.is_none() && camera.last_frame_age.is_none() => {
-            ("look", shapes::look())
-        }
+        CameraState::Connecting if is_connecting(camera) => ("look", shapes::look()),
         _ => ("bad", shapes::bad()),
     };
     let id = format!("camera-{}", camera.name);
@@ -25,7 +23,7 @@ pub(super) fn card(camera: &CameraView) -> Markup {
         article #(id) .{ "card " (class) } aria-labelledby={ (id) "-name" } {
             div .head {
                 h3 #{ (id) "-name" } { (camera.name) }
-                p .state { (shape) (words::state(camera.state)) }
+                p .state { (shape) (if is_connecting(camera) { "connecting" } else { words::state(camera.state) }) }
             }
             @if let Some(said) = state_of(camera) { p .said { "It " (said) "." } }
             dl {
@@ -34,7 +32,7 @@ pub(super) fn card(camera: &CameraView) -> Markup {
                     _ => "not measured yet".to_owned(),
                 }))
                 @if let Some((median, slow)) = camera.latency {
-                    (fact("Delay", format!("{}; 95 % within {}", words::delay(median), words::delay(slow))))
+                    (fact("Delay", format!("{} (95 %: {})", words::delay(median), words::delay(slow))))
                 }
                 @if let Some(coverage) = camera.coverage {
                     (fact("Seen", format!("{} of the last minute", words::percent(coverage.into()))))

@@ -76,9 +76,9 @@ pub(super) fn summary(snapshot: &Snapshot, problems: &[Problem]) -> String {
 fn well(snapshot: &Snapshot) -> String {
     let seen = snapshot.cameras.iter().filter(|camera| camera.state == CameraState::Up).count();
     let cameras = match (seen, snapshot.cameras.len()) {
-        (_, 0) => "No camera is configured".to_owned(),
+        (_, 0) => return "No camera is configured.".to_owned(),
+        (0, _) => return "No camera is seen yet.".to_owned(),
         (1, 1) => "The camera is seen".to_owned(),
-        (0, 1) => "The camera is not seen yet".to_owned(),
         (2, 2) => "Both cameras are seen".to_owned(),
         (seen, all) if seen == all => format!("All {all} cameras are seen"),
         (seen, all) => format!("{seen} of {all} cameras are seen"),
@@ -102,11 +102,7 @@ impl Found {
 
     fn camera(&mut self, camera: &CameraView, uptime: Duration) {
         let (name, place) = (&camera.name, format!("camera-{}", camera.name));
-        if camera.state == CameraState::Connecting
-            && camera.trouble.is_none()
-            && camera.last_frame_age.is_none()
-            && uptime < START
-        {
+        if is_connecting(camera) && uptime < START {
             return self.look(&place, format!("{name} is being connected."));
         }
         if let Some(trouble) = state_of(camera) {
@@ -191,6 +187,11 @@ impl Found {
             self.look("machine", format!("Only {} of memory are left.", words::bytes(available)));
         }
     }
+}
+
+/// Whether a camera is being connected for the first time, and nothing speaks against it so far.
+pub(super) fn is_connecting(camera: &CameraView) -> bool {
+    camera.state == CameraState::Connecting && camera.trouble.is_none() && camera.last_frame_age.is_none()
 }
 
 /// What a camera's state says after its name; `None` where frames arrive and can be trusted.

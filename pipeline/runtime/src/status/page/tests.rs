@@ -175,7 +175,8 @@ fn a_camera_that_has_just_been_started_is_no_grave_problem() {
     snapshot.cameras[0].last_frame_age = None;
     let problems = problems::problems(&snapshot);
     assert!(!problems[0].is_grave, "{problems:?}");
-    assert!(summary(&snapshot).starts_with("The camera is not seen yet"), "{}", summary(&snapshot));
+    assert!(summary(&snapshot).starts_with("No camera is seen yet. One thing"), "{}", summary(&snapshot));
+    assert!(render(&snapshot).contains("</svg>connecting</p>"));
     snapshot.uptime = Duration::from_secs(60);
     assert!(problems::problems(&snapshot)[0].is_grave);
 }
