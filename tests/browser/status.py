@@ -56,7 +56,7 @@ def without_script(browser: Browser, url: str) -> None:
     context.close()
 
 
-def forbidden(browser: Browser, url: str) -> None:
+def forbidden(browser: Browser, url: str, camera: str) -> None:
     """Where node.yaml does not allow the set-up mode, no picture can be had."""
     context, page, complaints = open_page(browser)
     page.goto(f"{url}/setup")
@@ -66,10 +66,14 @@ def forbidden(browser: Browser, url: str) -> None:
     check_basics(page)
     page.set_viewport_size(PHONE)
     check_width(page)
-    for method, path in (("get", "/setup/background.png"), ("post", "/setup/start"), ("post", "/setup/stop")):
-        answer = getattr(page.request, method)(f"{url}{path}", max_redirects=0)
-        assert answer.status in (403, 404, 405), f"{path}: {answer.status}"
-        assert not answer.headers.get("content-type", "").startswith("image/"), path
+    form = {"token": "guessed", "camera": camera, "minutes": "1"}
+    for answer in (
+        page.request.post(f"{url}/setup/start", form=form, max_redirects=0),
+        page.request.post(f"{url}/setup/stop", form=form, max_redirects=0),
+        page.request.get(f"{url}/setup/background.png", max_redirects=0),
+    ):
+        assert answer.status in (403, 404), f"{answer.url}: {answer.status}"
+        assert not answer.headers.get("content-type", "").startswith("image/"), answer.url
     check_policy(page, complaints)
     context.close()
 
@@ -122,7 +126,7 @@ def main() -> None:
         times_are_local(page)
         every_size_and_colour(browser, url)
         without_script(browser, url)
-        forbidden(browser, url)
+        forbidden(browser, url, arguments.steady)
         camera = camera_goes_down(page, complaints, arguments.lost, arguments.steady)
         node = node_goes_down(page)
     print(f"said: {camera!r}, {node!r}")

@@ -105,25 +105,20 @@ fn head(rows: &[&BinView]) -> Markup {
     }
 }
 
-/// The counters of one line or zone.
+/// The counters of one line or zone, and the buckets of each.
 fn site_lines(rows: &[&BinView]) -> Markup {
     html! {
-        @for (place, (bucket, bin)) in rows.chunk_by(|a, b| counter(a) == counter(b)).flat_map(numbered).enumerate() {
+        @for (place, bin) in rows.iter().enumerate() {
             tr {
                 @if place == 0 { th scope="rowgroup" rowspan=(rows.len()) { (bin.site) } }
                 td {
                     (words::counted(bin.measure, bin.class, bin.direction))
-                    @if let Some(bucket) = words::bucket(bin.measure, bucket) { ", " (bucket) }
+                    @if let Some(bucket) = words::bucket(bin.measure, bin.bucket) { ", " (bucket) }
                 }
                 td .number { (value(bin)) }
             }
         }
     }
-}
-
-/// The buckets of one counter, which follow each other; a counter that is no histogram has one.
-fn numbered<'a>(counter: &'a [&'a BinView]) -> impl Iterator<Item = (usize, &'a BinView)> {
-    counter.iter().copied().enumerate()
 }
 
 fn value(bin: &BinView) -> Markup {
@@ -144,10 +139,6 @@ fn half_width(noise_b: f64) -> u64 {
 
 fn when(bin: &BinView) -> (WallTime, WallTime, Option<&'static str>) {
     (bin.from, bin.to, words::coverage(bin.coverage))
-}
-
-fn counter(bin: &BinView) -> (&str, &str, &str) {
-    (bin.measure, bin.class, bin.direction)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ fn camera(name: &str) -> CameraView {
         measure: "crossing_count",
         class: "person",
         direction,
+        bucket: 0,
         unit: "count",
         value,
         noise_b,
@@ -189,6 +190,9 @@ fn numbers_have_their_noise_and_small_ones_are_not_shown() {
     assert!(page.contains("<td class=\"number\">7</td>"), "an exact number has no noise");
     assert!(page.contains("UTC</time>, partly seen"));
     let mut snapshot = node(&["plaza"]);
+    snapshot.cameras[0].bins[1] =
+        BinView { measure: "dwell_hist", bucket: 2, ..snapshot.cameras[0].bins[1].clone() };
+    assert!(render(&snapshot).contains("<td>stays: people, backward, 15–60 s</td>"));
     snapshot.cameras[0].bins[0].value = Some(-3);
     assert!(render(&snapshot).contains("<td class=\"number\">0 "), "no number is below zero");
 }

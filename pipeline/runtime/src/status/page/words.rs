@@ -178,9 +178,10 @@ pub(super) fn counted(measure: &str, class: &str, direction: &str) -> String {
 }
 
 /// What a bucket of a histogram holds; nothing where the measure has none.
-pub(super) fn bucket(measure: &str, place: usize) -> Option<String> {
+pub(super) fn bucket(measure: &str, place: u8) -> Option<String> {
     let known = Measure::ALL.into_iter().find(|known| known.name() == measure)?;
     let (edges, unit) = (known.edges(), if known == Measure::SpeedHist { "km/h" } else { "s" });
+    let place = usize::from(place);
     let below = place.checked_sub(1).and_then(|place| edges.get(place));
     match (below, edges.get(place)) {
         (None, Some(to)) => Some(format!("below {to} {unit}")),
@@ -252,7 +253,7 @@ mod tests {
         for measure in Measure::ALL {
             let said = counted(measure.name(), "person", "none");
             assert!(!said.contains('_'), "{said}");
-            let places = measure.buckets().map(|place| bucket(measure.name(), usize::from(place)));
+            let places = measure.buckets().map(|place| bucket(measure.name(), place));
             assert_eq!(
                 places.flatten().count(),
                 if measure.edges().is_empty() { 0 } else { measure.edges().len() + 1 }
