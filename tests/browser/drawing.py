@@ -14,7 +14,7 @@ import json
 import re
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 from watched import PHONE, check_basics, check_policy, check_width, chromium, open_page
 
 #: Milliseconds until people and vehicles have vanished, on a loaded machine.
@@ -124,6 +124,25 @@ def wrong_is_said(page: Page) -> None:
     assert yaml.input_value() == before, "a zone that was cancelled is there"
 
 
+def drag_by_finger(context: BrowserContext, page: Page) -> None:
+    """A finger moves a corner, and not the page below it."""
+    corner = page.locator("#overlay .zone [data-corner='0']").first
+    before = corner.get_attribute("aria-label")
+    box = corner.locator(".dot").bounding_box()
+    assert box, "there is no corner"
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = context.new_cdp_session(page)
+    for kind, step in (("touchStart", 0), *(("touchMove", step) for step in range(1, 6)), ("touchEnd", 0)):
+        points = [] if kind == "touchEnd" else [{"x": x + 5 * step, "y": y + 6 * step}]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(50)
+    expect(corner).not_to_have_attribute("aria-label", before or "")
+    moved = corner.locator(".dot").bounding_box()
+    assert moved and abs(moved["x"] + moved["width"] / 2 - x - 25) < 3, f"{x}, {moved}"
+    assert abs(moved["y"] + moved["height"] / 2 - y - 30) < 3, f"{y}, {moved}"
+    assert page.evaluate("scrollY") == 0, "the page went with the finger"
+
+
 def points_of(yaml: str, name: str) -> list[Point]:
     """The points that the block gives the line or zone of that name."""
     found = re.search(rf"^    {name}:(.*(?:\n      .*)*)", yaml, re.MULTILINE)
@@ -171,11 +190,14 @@ def main() -> None:
         (arguments.out / "drawn.json").write_text(json.dumps(drawn))
 
         for scheme in ("light", "dark"):
-            phone, small, wrong = open_page(browser, viewport=PHONE, color_scheme=scheme)
+            phone, small, wrong = open_page(
+                browser, viewport=PHONE, color_scheme=scheme, has_touch=True, is_mobile=True
+            )
             small.goto(f"{url}/setup")
             expect(small.locator("#background")).to_be_visible()
             check_basics(small)
             check_width(small)
+            drag_by_finger(phone, small)
             assert not wrong, wrong
             phone.close()
         # The status page says that somebody may look.
@@ -194,6 +216,7 @@ def main() -> None:
         assert page.request.get(f"{url}/setup/background.png").status in (403, 404), "the picture is still there"
         expect(page.locator("#ended")).to_be_visible()
         expect(page.locator("#background")).to_be_hidden()
+        check_basics(page)
         assert page.locator("#background").get_attribute("src") is None, "the picture is still in the page"
         assert page.locator("#yaml").input_value() == text, "what was drawn is lost"
         check_policy(stopping, heard)

@@ -171,8 +171,8 @@ fn tools() -> Markup {
                 button #delete-corner type="button" disabled { "Delete corner" }
             }
             p #hint role="status" {}
-            ul #sites {}
             ul #faults .problems aria-live="polite" {}
+            ul #sites {}
         }
     }
 }

@@ -105,7 +105,9 @@ function edit(camera, given) {
         ? "Click the zone's corners one after the other. With the keyboard: arrow keys move the cross, Space sets a corner."
         : "Click the first corner, or press Enter, to close the zone. Escape cancels.";
     }
-    return "Drag a corner, or move it with the arrow keys (Shift: further); Delete removes it, + adds one behind it.";
+    return matchMedia("(pointer: coarse)").matches
+      ? "Drag a corner to move it; drag a small point between two corners to add one."
+      : "Drag a corner, or move it with the arrow keys (Shift: further); Delete removes it, + adds one behind it.";
   }
 
   function show() {
@@ -265,7 +267,8 @@ function edit(camera, given) {
     } else if (event.key === "Delete" || event.key === "Backspace") {
       deleteCorner(one, place);
     } else if (event.key === "+" && one.kind === "zone" && one.points.length < MAX_CORNERS) {
-      insertCorner(one, place);
+      addCorner(one, place);
+      select(one.id, place + 1);
       focusCorner(one.id, place + 1);
     } else {
       return;
@@ -273,11 +276,10 @@ function edit(camera, given) {
     event.preventDefault();
   }
 
-  function insertCorner(one, after) {
+  function addCorner(one, after) {
     const [from, to] = [one.points[after], one.points[(after + 1) % one.points.length]];
     remember("");
     one.points.splice(after + 1, 0, [rounded((from[0] + to[0]) / 2), rounded((from[1] + to[1]) / 2)]);
-    select(one.id, after + 1);
   }
 
   function deleteCorner(one, place) {
@@ -296,6 +298,15 @@ function edit(camera, given) {
     return [rounded((event.clientX - box.left) / box.width), rounded((event.clientY - box.top) / box.height)];
   }
 
+  // What a finger reaches of two corners may overlap: the nearer one is meant, and of two at one place the selected one.
+  function nearestCorner(point) {
+    const all = view.sites.flatMap((one) => one.points.map((at, corner) => {
+      const away = pixelsBetween(at, point) - (one.id === view.selected ? 0.5 : 0);
+      return { one, corner, away };
+    }));
+    return all.reduce((nearest, other) => (other.away < nearest.away ? other : nearest));
+  }
+
   overlay.addEventListener("click", (event) => {
     if (view.mode) {
       setPoint(pointAt(event), event.pointerType === "touch");
@@ -306,23 +317,31 @@ function edit(camera, given) {
     if (view.mode || event.button !== 0) {
       return;
     }
-    const one = find(Number(id));
-    if (!one || (corner === undefined && after === undefined)) {
-      select(one?.id ?? null, null);
+    if (corner !== undefined) {
+      drag = { ...nearestCorner(pointAt(event)), isRemembered: false };
+    } else if (after !== undefined) {
+      addCorner(find(Number(id)), Number(after));
+      drag = { one: find(Number(id)), corner: Number(after) + 1, isRemembered: true };
+    } else {
+      select(find(Number(id))?.id ?? null, null);
       return;
     }
-    if (after !== undefined) {
-      insertCorner(one, Number(after));
-      drag = { one, corner: Number(after) + 1, isRemembered: true };
-    } else {
-      drag = { one, corner: Number(corner), isRemembered: false };
-      select(one.id, drag.corner);
-    }
-    // Corners are made anew as they move, so the picture holds the pointer.
+    // Corners are made anew as they move, so the picture holds the pointer. They are not made anew before the finger's own
+    // event has come, which goes to the one that it is on.
     event.preventDefault();
     overlay.setPointerCapture(event.pointerId);
-    focusCorner(one.id, drag.corner);
+    const { one, corner: chosen } = drag;
+    requestAnimationFrame(() => {
+      select(one.id, chosen);
+      focusCorner(one.id, chosen);
+    });
   });
+  // Else a finger on a corner would scroll the page.
+  overlay.addEventListener("touchstart", (event) => {
+    if (!view.mode && event.target.closest(".handle")) {
+      event.preventDefault();
+    }
+  }, { passive: false });
   overlay.addEventListener("pointermove", (event) => {
     if (view.mode && event.pointerType !== "touch") {
       view.cursor = pointAt(event);

@@ -13,7 +13,8 @@ export function draw(overlay, view) {
   // Lines over zones, whose areas would dim them; the selected one last, so that its corners lie on top.
   const height = (one) => (one.id === view.selected ? 2 : one.kind === "line" ? 1 : 0);
   const order = [...view.sites].sort((a, b) => height(a) - height(b));
-  overlay.replaceChildren(...order.map((one) => drawn(view, one)), ...drawnDraft(view));
+  const names = order.flatMap((one) => words(view, one.points, one.kind, one.name));
+  overlay.replaceChildren(...order.map((one) => drawn(view, one)), ...names, ...drawnDraft(view));
 }
 
 // A point of the file in the pixels that the picture has at the moment.
@@ -43,27 +44,52 @@ export function forward(view, from, to) {
   return length > 0 ? [-(by - ay) / length, (bx - ax) / length] : [0, 0];
 }
 
-function arrow(view, from, to) {
+// Where a line's arrow begins and ends, in pixels. At the border it comes from the other side, so that its tip is seen.
+function shaft(view, from, to) {
   const [x, y] = forward(view, from, to);
   const [[ax, ay], [bx, by]] = [inPixels(view, from), inPixels(view, to)];
-  let [mx, my] = [(ax + bx) / 2, (ay + by) / 2];
-  const [width, height] = view.size;
-  const isOutside = (px, py) => px < 8 || py < 8 || px > width - 8 || py > height - 8;
-  if (isOutside(mx + x * ARROW, my + y * ARROW)) {
-    // At the border it comes from the other side, so that its tip is seen.
-    [mx, my] = [mx - x * (ARROW - 10), my - y * (ARROW - 10)];
-  }
+  const [mx, my] = [(ax + bx) / 2, (ay + by) / 2];
   const [tx, ty] = [mx + x * ARROW, my + y * ARROW];
+  const [width, height] = view.size;
+  const isTurned = tx < 8 || ty < 8 || tx > width - 8 || ty > height - 8;
+  const back = isTurned ? ARROW - 10 : 0;
+  return { way: [x, y], start: [mx - x * back, my - y * back], tip: [tx - x * back, ty - y * back], isTurned };
+}
+
+function arrow(view, from, to) {
+  const { way: [x, y], start, tip: [tx, ty] } = shaft(view, from, to);
   const [sx, sy] = [tx - x * 13, ty - y * 13];
-  const shaft = `M${mx} ${my}L${sx} ${sy}`;
-  const tip = `M${tx} ${ty}L${sx - y * 7} ${sy + x * 7}L${sx + y * 7} ${sy - x * 7}Z`;
-  // Ahead of the tip, further where the arrow points along the word.
-  const [lx, ly] = [tx + x * (12 + 26 * Math.abs(x)), ty + y * (12 + 26 * Math.abs(x))];
-  const label = element("text", { x: clamp(lx, 34, width - 34), y: clamp(ly, 10, height - 10) }, "forward");
+  const d = `M${start.join(" ")}L${sx} ${sy}`;
   return [
-    element("path", { class: "halo", d: shaft }), element("path", { class: "stroke", d: shaft }),
-    element("path", { class: "tip", d: tip }), label,
+    element("path", { class: "halo", d }),
+    element("path", { class: "stroke", d }),
+    element("path", { class: "tip", d: `M${tx} ${ty}L${sx - y * 7} ${sy + x * 7}L${sx + y * 7} ${sy - x * 7}Z` }),
   ];
+}
+
+// A word beside a place, on that side of it, and within the picture.
+function word(view, text, [x, y], [right, down]) {
+  const half = 4.2 * text.length + 3;
+  const [width, height] = view.size;
+  const [wx, wy] = [x + right * (12 + half * Math.abs(right)), y + down * (12 + 5 * Math.abs(down))];
+  return element("text", { x: clamp(wx, half, width - half), y: clamp(wy, 10, height - 10) }, text);
+}
+
+// The name, and of a line which way is forward: above all shapes, since one may lie over another.
+function words(view, points, kind, name) {
+  if (kind === "zone") {
+    const middle = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
+    return [word(view, name, inPixels(view, middle), [0, 0])];
+  }
+  const { way, start, tip, isTurned } = shaft(view, ...points);
+  const back = way.map((part) => -part);
+  if (!isTurned) {
+    return [word(view, "forward", tip, way), word(view, name, start, back)];
+  }
+  // There is room on one side only: the name stands nearer to the line's end.
+  const [from, to] = points.map((point) => inPixels(view, point));
+  const nearEnd = [0, 1].map((axis) => from[axis] + 0.85 * (to[axis] - from[axis]));
+  return [word(view, "forward", start, back), word(view, name, nearEnd, back)];
 }
 
 function clamp(value, least, most) {
@@ -73,11 +99,16 @@ function clamp(value, least, most) {
 function handle(view, one, place) {
   const [x, y] = inPixels(view, one.points[place]);
   const isChosen = one.id === view.selected && place === view.corner;
-  const what = one.kind === "line" ? ["from", "to"][place] : `corner ${place + 1} of ${one.points.length}`;
+  const end = one.kind === "line" ? ["from", "to"][place] : "";
+  const what = end || `corner ${place + 1} of ${one.points.length}`;
   return element(
     "g",
     {
-      class: `handle ${what}${isChosen ? " chosen" : ""}`, "data-site": one.id, "data-corner": place, tabindex: 0, role: "button",
+      class: `handle ${end} ${isChosen ? "chosen" : ""}`,
+      "data-site": one.id,
+      "data-corner": place,
+      tabindex: 0,
+      role: "button",
       "aria-label": `${one.name}, ${what}: ${one.points[place].join(", ")}`,
     },
     element("circle", { class: "touch", cx: x, cy: y, r: matchMedia("(pointer: coarse)").matches ? 20 : 11 }),
@@ -104,14 +135,8 @@ function middles(view, one) {
 function drawn(view, one) {
   const isZone = one.kind === "zone";
   const d = pathOf(view, one.points, isZone);
-  const centre = [0, 1].map((axis) => one.points.reduce((sum, point) => sum + point[axis], 0) / one.points.length);
-  let [x, y] = inPixels(view, centre);
-  if (!isZone) {
-    // On the side that the arrow does not point to.
-    const [nx, ny] = forward(view, ...one.points);
-    [x, y] = [x - nx * 16 - Math.abs(nx) * nx * 4 * one.name.length, y - ny * 16];
-  }
-  const classes = [one.kind, one.id === view.selected && "selected", (nameFault(one, view.sites) || shapeFault(one)) && "faulty"];
+  const isFaulty = nameFault(one, view.sites) || shapeFault(one);
+  const classes = [one.kind, one.id === view.selected && "selected", isFaulty && "faulty"];
   return element(
     "g",
     { class: classes.filter(Boolean).join(" ") },
@@ -120,7 +145,6 @@ function drawn(view, one) {
     element("path", { class: "stroke", d }),
     ...(isZone ? [] : arrow(view, ...one.points)),
     element("path", { class: "hit", d, "data-site": one.id }),
-    element("text", { x: clamp(x, 4 * one.name.length + 6, view.size[0] - 4 * one.name.length - 6), y: clamp(y, 10, view.size[1] - 10) }, one.name),
     ...middles(view, one),
     ...one.points.map((_, place) => handle(view, one, place)),
   );
@@ -138,7 +162,7 @@ function drawnDraft(view) {
     parts.push(element("path", { class: "halo", d }), element("path", { class: "stroke", d }));
   }
   if (mode === "line" && points.length === 2 && points[0].join() !== points[1].join()) {
-    parts.push(...arrow(view, ...points));
+    parts.push(...arrow(view, ...points), words(view, points, "line", "")[0]);
   }
   for (const [x, y] of draft.map((point) => inPixels(view, point))) {
     parts.push(element("g", { class: "handle" }, element("circle", { class: "dot", cx: x, cy: y, r: 6 })));
