@@ -32,7 +32,8 @@ def start(page: Page, url: str, camera: str) -> None:
     """Switches the mode on and waits for the picture."""
     page.goto(f"{url}/setup")
     check_basics(page)
-    assert page.request.get(f"{url}/setup/background.png").status in (403, 404), "there is a picture before the mode is on"
+    status = page.request.get(f"{url}/setup/background.png").status
+    assert status in (403, 404), f"there is a picture before the mode is on: {status}"
     most = int(page.locator("#minutes").get_attribute("max") or 0)
     assert most >= 1, "no time is allowed"
     page.locator("#camera").select_option(camera)

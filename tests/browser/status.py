@@ -66,7 +66,7 @@ def forbidden(browser: Browser, url: str, camera: str) -> None:
     check_basics(page)
     page.set_viewport_size(PHONE)
     check_width(page)
-    form = {"token": "guessed", "camera": camera, "minutes": "1"}
+    form: dict[str, str | float | bool] = {"token": "guessed", "camera": camera, "minutes": "1"}
     for answer in (
         page.request.post(f"{url}/setup/start", form=form, max_redirects=0),
         page.request.post(f"{url}/setup/stop", form=form, max_redirects=0),
@@ -85,8 +85,9 @@ def camera_goes_down(page: Page, complaints: list[str], lost: str, steady: str) 
     card.locator("summary").focus()
     page.evaluate("window.isTheSamePage = true")
     print("now kill the camera", flush=True)
-    expect(page.locator("#summary")).to_contain_text(re.compile(f"{lost} (is not|has not been) reachable"), timeout=SEEN)
-    said = page.locator("#summary").inner_text()
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text(re.compile(f"{lost} (is not|has not been) reachable"), timeout=SEEN)
+    said = summary.inner_text()
     expect(page.locator(f"#camera-{lost} .state")).to_have_text("not reachable")
     expect(page.locator(f"#camera-{lost} .state svg.bad")).to_be_visible()
     expect(card.locator(".state")).to_have_text("seen")

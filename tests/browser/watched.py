@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 #: Milliseconds for what a loaded machine does at once.
 PATIENCE = 30_000
-PHONE = {"width": 360, "height": 780}
-DESKTOP = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 780}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 
 #: The names of things that an author forgot, by the rules that a reader of the screen needs.
 BASICS = """() => {
@@ -108,7 +108,12 @@ def open_page(browser: Browser, **settings: Any) -> tuple[BrowserContext, Page, 
     context.add_init_script(LISTEN)
     page = context.new_page()
     complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    page.on("console", hear)
     page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
     return context, page, complaints
 
@@ -129,7 +134,7 @@ def check_width(page: Page) -> None:
 
 
 def check_policy(page: Page, complaints: list[str]) -> None:
-    """The answer forbids scripts within the page, and the browser says so: the last check of a page, which it spoils."""
+    """The answer forbids scripts within the page, and the browser says so. The last check of a page, which it spoils."""
     assert not complaints, f"{page.url}: {complaints}"
     policy = page.request.get(page.url).headers.get("content-security-policy", "")
     for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
