@@ -37,7 +37,7 @@ pub(super) fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     }
     found.spool(&snapshot.spool);
     if let Some(uplink) = &snapshot.uplink {
-        found.uplink(uplink);
+        found.uplink(uplink, snapshot.uptime);
     }
     for stage in &snapshot.hung {
         found.grave("machine", format!("The stage {stage} makes no progress."));
@@ -151,9 +151,11 @@ impl Found {
         }
     }
 
-    fn uplink(&mut self, uplink: &UplinkView) {
+    fn uplink(&mut self, uplink: &UplinkView, uptime: Duration) {
         let waiting = words::number_of(uplink.waiting_rows, "row waits", "rows wait");
-        if !uplink.is_connected {
+        if !uplink.is_connected && uptime < START {
+            self.look("delivery", format!("The gateway {} is being connected.", uplink.gateway));
+        } else if !uplink.is_connected {
             let since = match uplink.lag {
                 lag if lag < Duration::from_secs(1) => String::new(),
                 lag => format!(", the oldest for {}", words::span(lag)),
@@ -203,12 +205,12 @@ pub(super) fn state_of(camera: &CameraView) -> Option<String> {
     let text = match camera.state {
         CameraState::Up => return None,
         CameraState::Connecting => match since {
-            Some(since) => format!("has not been reachable for {since}{trouble}"),
-            None if never => format!("has not been reachable yet{trouble}"),
-            None => format!("is not reachable{trouble}"),
+            Some(since) => format!("has not been connected for {since}{trouble}"),
+            None if never => format!("has not been connected yet{trouble}"),
+            None => format!("is not connected{trouble}"),
         },
-        CameraState::AuthFailed => format!("refuses the user name or the password{trouble}"),
-        CameraState::CodecUnsupported => format!("sends video that cannot be decoded here{trouble}"),
+        CameraState::AuthFailed => "refuses the user name or the password".to_owned(),
+        CameraState::CodecUnsupported => format!("sends nothing that can be analysed{trouble}"),
         CameraState::Stalled => match since {
             Some(since) => format!("is connected and has sent no picture for {since}"),
             None if never => "is connected and has sent no picture yet".to_owned(),

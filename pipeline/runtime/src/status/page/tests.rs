@@ -1,4 +1,5 @@
 use super::*;
+use crate::status::assets;
 use crate::status::snapshot::{BinView, CameraView};
 use kerbside_core::camera::CameraState;
 use kerbside_core::time::WallTime;
@@ -97,7 +98,7 @@ fn the_first_sentence_says_whether_all_is_well() {
     snapshot.cameras[1].trouble = Some(("the camera refuses the connection".to_owned(), Duration::from_secs(2)));
     assert_eq!(
         summary(&snapshot),
-        "b has not been reachable for 3 min: the camera refuses the connection. There is more: 1 problem."
+        "b has not been connected for 3 min: the camera refuses the connection. There is more: 1 problem."
     );
     let alone = Snapshot { uplink: None, ..node(&["a"]) };
     assert_eq!(summary(&alone), "The camera is seen; rows stay here, since no gateway is configured.");
@@ -169,14 +170,15 @@ fn each_fault_is_said() {
 const LATE: Duration = Duration::from_secs(3600);
 
 #[test]
-fn a_camera_that_has_just_been_started_is_no_grave_problem() {
+fn what_is_being_connected_by_a_node_that_has_just_started_is_no_grave_problem() {
     let mut snapshot = node(&["plaza"]);
     snapshot.uptime = Duration::from_secs(3);
     snapshot.cameras[0].state = CameraState::Connecting;
     snapshot.cameras[0].last_frame_age = None;
+    snapshot.uplink.as_mut().unwrap().is_connected = false;
     let problems = problems::problems(&snapshot);
-    assert!(!problems[0].is_grave, "{problems:?}");
-    assert!(summary(&snapshot).starts_with("No camera is seen yet. One thing"), "{}", summary(&snapshot));
+    assert!(problems.iter().all(|problem| !problem.is_grave) && problems.len() == 2, "{problems:?}");
+    assert!(summary(&snapshot).starts_with("No camera is seen yet. 2 things"), "{}", summary(&snapshot));
     assert!(render(&snapshot).contains("</svg>connecting</p>"));
     snapshot.uptime = Duration::from_secs(60);
     assert!(problems::problems(&snapshot)[0].is_grave);
@@ -229,12 +231,16 @@ fn the_page_has_no_picture_no_foreign_resource_and_nothing_inline() {
         assert!(page.contains(part), "{part}");
     }
     assert_eq!(page.matches("<h1").count(), 1);
+    for named in page.split("\"/assets/").skip(1) {
+        let name = named.split('"').next().unwrap_or_default();
+        assert!(assets::asset(name).is_some(), "{name} is not there");
+    }
 }
 
 #[test]
 fn the_page_is_small() {
     let page = render(&node(&["north", "south", "east", "west"]));
-    let files = [include_str!("../assets/page.css"), include_str!("../assets/page.js")];
+    let files = ["page.css", "page.js"].map(|name| assets::asset(name).unwrap().1);
     let bytes = page.len() + files.map(str::len).iter().sum::<usize>();
     assert!(bytes < 40_000, "{bytes} bytes");
 }

@@ -121,9 +121,9 @@ pub(super) fn bin(from: WallTime, to: WallTime) -> Markup {
 pub(super) fn state(state: CameraState) -> &'static str {
     match state {
         CameraState::Up => "seen",
-        CameraState::Connecting => "not reachable",
+        CameraState::Connecting => "not connected",
         CameraState::AuthFailed => "refuses the password",
-        CameraState::CodecUnsupported => "cannot be decoded",
+        CameraState::CodecUnsupported => "cannot be analysed",
         CameraState::Stalled => "sends no pictures",
         CameraState::Tampered => "not trusted",
         CameraState::Disabled => "off",
