@@ -112,7 +112,7 @@ def now() -> list[Json]:
             decimals=0,
         ),
         stat(
-            "Cameras",
+            "Cameras in all",
             f"count(camera:kerbside_camera_state:code{{{NODE}}})",
             (
                 "Cameras that are configured on these nodes.",
