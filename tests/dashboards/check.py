@@ -2,7 +2,7 @@
 
     python check.py METRICS.json
 
-METRICS.json is the list of all metrics: [{"name", "type", "labels", "of_node"}]. Ends with 1 and all problems, or prints
+METRICS.json is the list of all metrics: [{"name", "type", "labels"}]. Ends with 1 and all problems, or prints
 what was looked at. promtool checks and tests the rules; it comes with Debian's package prometheus.
 """
 

@@ -26,6 +26,8 @@ class Expression:
 
     place: str
     text: str
+    #: The labels that its legend shows.
+    shown: frozenset[str] = frozenset()
 
 
 def boards() -> dict[str, dict[str, Any]]:
@@ -46,9 +48,13 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
 def expressions(name: str, board: dict[str, Any]) -> Iterator[Expression]:
     for panel in panels(board):
         for target in panel["targets"]:
-            yield Expression(f"{name} / {panel['title']} / {target['refId']}", target["expr"])
+            yield Expression(f"{name} / {panel['title']} / {target['refId']}", target["expr"], labels(target["legendFormat"]))
     for mark in board["annotations"]["list"]:
-        yield Expression(f"{name} / mark / {mark['name']}", mark["expr"])
+        yield Expression(f"{name} / mark / {mark['name']}", mark["expr"], labels(mark["titleFormat"]))
+
+
+def labels(legend: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\{\{(\w+)\}\}", legend))
 
 
 def rule_expressions() -> Iterator[Expression]:
