@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import rule_checks
+import texts
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -174,7 +175,9 @@ def main() -> int:
                 found.append(f"it has no {key}")
         problems.extend(f"{name}: {problem}" for problem in found)
         asked.extend(expressions(name, board))
-    problems.extend(rule_checks.problems(metrics, asked, [selector for board in all_boards.values() for selector, _ in queries(board).values()]))
+    asked_by_variables = [selector for board in all_boards.values() for selector, _ in queries(board).values()]
+    problems.extend(rule_checks.problems(metrics, asked, asked_by_variables))
+    problems.extend(texts.problems(all_boards))
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
