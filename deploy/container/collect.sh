@@ -48,8 +48,8 @@ chmod 1777 $image/tmp
 case $role in
 node)
     program=kerbside
-    folders='/etc/kerbside /var/lib/kerbside /run/kerbside'
-    models=$(echo $image/usr/share/kerbside/models/*)
+    read=/etc/kerbside
+    written='/var/lib/kerbside /run/kerbside'
     # The elements of pipeline/ingest, and what rtspsrc and decodebin make by themselves.
     wanted='app avi coreelements isomp4 matroska playback rtp rtpmanager rtsp tcp typefindfunctions udp
         videoconvertscale videoparsersbad'
@@ -76,8 +76,8 @@ node)
     ;;
 gateway)
     program=kerbside-gateway
-    folders='/etc/kerbside-gateway /var/lib/kerbside-gateway'
-    models=
+    read=/etc/kerbside-gateway
+    written=/var/lib/kerbside-gateway
     take_libraries /binaries/kerbside-gateway
     ;;
 *)
@@ -98,10 +98,8 @@ ldconfig -r $image
 echo 'hosts: files dns' >$image/etc/nsswitch.conf
 echo 'kerbside:x:65532:65532::/nonexistent:/usr/sbin/nologin' >$image/etc/passwd
 echo 'kerbside:x:65532:' >$image/etc/group
-for folder in $folders; do mkdir -p "$image$folder"; done
-for folder in $image/var/lib/kerbside* $image/run/kerbside*; do
-    if [ -d "$folder" ]; then chown 65532:65532 "$folder"; fi
-done
+for folder in $read $written; do mkdir -p "$image$folder"; done
+for folder in $written; do chown 65532:65532 "$image$folder"; done
 
 # Whose files came. dpkg knows a library by its path from before /usr was merged, or from after, and the file behind an
 # alternative by its own name. Certificates are made when their package is installed and are nobody's.
@@ -122,7 +120,9 @@ while read -r package; do
     dpkg-query --status "$package" >"$image/var/lib/dpkg/status.d/$package"
 done </packages
 
-# shellcheck disable=SC2086  # none or several
-python3 /tools/sbom.py --metadata /binaries/metadata.json --package "$program" --debian /packages.tsv \
-    $(for model in $models; do echo "--model $model"; done) --out "$image/usr/share/doc/kerbside/sbom.cdx.json"
+set -- --metadata /binaries/metadata.json --package "$program" --debian /packages.tsv
+for model in "$image"/usr/share/kerbside/models/*; do
+    if [ -d "$model" ]; then set -- "$@" --model "$model"; fi
+done
+python3 /tools/sbom.py "$@" --out $image/usr/share/doc/kerbside/sbom.cdx.json
 echo "$(wc -l </packages) packages of Debian, $(du -sm $image | cut -f1) MB"
