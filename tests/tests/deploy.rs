@@ -4,39 +4,44 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{program, root, stderr, stdout, target, vtest};
 
+/// One test: both parts share a Python, which is made when it is missing. Where no image can be built the second part
+/// says so; in CI that is an error.
 #[test]
-fn the_files_of_a_deployment_are_what_their_tools_accept() {
-    let output = python().arg(root().join("tests/deploy/files.py")).arg(root()).output().unwrap();
+fn deployment_files_are_sound_and_the_node_runs_in_its_image_with_a_read_only_root_and_no_rights() {
+    let python = environment();
+    let root = root();
+    run(&python, "tests/deploy/files.py", &[root.as_os_str()]);
+    let kerbside = program("kerbside");
+    let programs = Path::new(kerbside.get_program()).parent().unwrap();
+    let (clip, target) = (vtest(), target());
+    let arguments = [
+        OsStr::new("--programs"),
+        programs.as_os_str(),
+        OsStr::new("--clip"),
+        clip.as_os_str(),
+        OsStr::new("--target"),
+        target.as_os_str(),
+    ];
+    run(&python, "tests/deploy/image.py", &arguments);
+}
+
+/// Runs a script to its end, and shows what it found.
+fn run(python: &Path, script: &str, arguments: &[&OsStr]) {
+    let mut command = Command::new(python);
+    command.arg(script).args(arguments).current_dir(root()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}\n{}", stdout(&output), stderr(&output));
     println!("{}", stdout(&output).trim_end());
 }
 
-/// Where no image can be built it says so; in CI that is an error.
-#[test]
-fn the_node_runs_a_clip_and_a_stream_in_its_image_with_a_read_only_root_and_no_rights() {
-    // The programs that this test was built with.
-    let kerbside = PathBuf::from(program("kerbside").get_program());
-    let output = python()
-        .arg(root().join("tests/deploy/image.py"))
-        .arg("--programs")
-        .arg(kerbside.parent().unwrap())
-        .arg("--clip")
-        .arg(vtest())
-        .arg("--target")
-        .arg(target())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}\n{}", stdout(&output), stderr(&output));
-    println!("{}", stdout(&output).trim_end());
-}
-
-/// The interpreter of `tests/deploy`, made when it is missing: `make setup` has made it already.
-fn python() -> Command {
+/// The Python of `tests/deploy`, made when it is missing: `make setup` has made it already.
+fn environment() -> PathBuf {
     let output = Command::new("sh")
         .arg("deploy/setup/python.sh")
         .args(["deploy", "tests/deploy/requirements.txt"])
@@ -45,7 +50,5 @@ fn python() -> Command {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    let mut command = Command::new(stdout(&output).trim_end());
-    command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(root());
-    command
+    PathBuf::from(stdout(&output).trim_end())
 }
