@@ -5,6 +5,9 @@
 #   packages.sh          what building, running and testing need
 #   packages.sh peers    what `cargo xtask peer-outage` measures beside Kerbside. Where systemd runs, Debian also starts
 #                        a broker of its own on port 1883 of the loopback: systemctl disable --now mosquitto
+#   packages.sh containers
+#                        what checks the files of deploy/ and builds an image without a registry. Where systemd runs,
+#                        Debian also starts Prometheus, on port 9090: systemctl disable --now prometheus
 set -eu
 
 case "${1:-}" in
@@ -27,8 +30,9 @@ openssl
 python3-venv
 ' ;;
 peers) packages='mosquitto python3-venv' ;;
+containers) packages='busybox-static debootstrap openssl podman prometheus python3-venv runc seccomp systemd' ;;
 *)
-    echo "usage: packages.sh [peers]" >&2
+    echo "usage: packages.sh [peers|containers]" >&2
     exit 2
     ;;
 esac
