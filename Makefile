@@ -12,8 +12,9 @@ demo: setup
 	cargo xtask demo $(if $(ONCE),--once)
 
 ## The whole gate: what CI runs.
-test: setup
-	sh deploy/setup/python.sh city tests/city/requirements.txt
+test:
+	sh deploy/setup/packages.sh build browser observe containers
+	sh deploy/setup/clips.sh
 	cargo xtask ci
 
 ## What this machine can do.

@@ -2,16 +2,21 @@
 # Installs the Debian packages that Kerbside builds and runs with, when they are missing.
 # As root it installs them; as anyone else it prints the exact command and stops with code 1.
 #
-#   packages.sh          what building, running and testing need
-#   packages.sh peers    what `cargo xtask peer-outage` measures beside Kerbside. Where systemd runs, Debian also starts
-#                        a broker of its own on port 1883 of the loopback: systemctl disable --now mosquitto
-#   packages.sh containers
-#                        what checks the files of deploy/ and builds an image without a registry. Where systemd runs,
-#                        Debian also starts Prometheus, on port 9090: systemctl disable --now prometheus
+#   packages.sh [GROUP…]
+#
+#   build        (default) what building, running and most tests need
+#   browser      Chromium, for the tests of the status page
+#   observe      Prometheus and promtool, for the tests of dashboards and rules. Where systemd runs, Debian also starts
+#                Prometheus, on port 9090: systemctl disable --now prometheus
+#   containers   what checks the files of deploy/ and builds an image without a registry
+#   peers        what `cargo xtask peer-outage` measures beside Kerbside. Where systemd runs, Debian also starts a broker
+#                of its own on port 1883 of the loopback: systemctl disable --now mosquitto
 set -eu
 
-case "${1:-}" in
-'') packages='
+packages=''
+for group in "${@:-build}"; do
+    case "$group" in
+    build) packages="$packages
 clang
 libclang-dev
 pkg-config
@@ -28,14 +33,18 @@ libopencv-core-dev
 libopencv-imgproc-dev
 openssl
 python3-venv
-' ;;
-peers) packages='mosquitto python3-venv' ;;
-containers) packages='busybox-static debootstrap openssl podman prometheus python3-venv runc seccomp systemd' ;;
-*)
-    echo "usage: packages.sh [peers|containers]" >&2
-    exit 2
-    ;;
-esac
+" ;;
+    browser) packages="$packages chromium python3-venv" ;;
+    observe) packages="$packages prometheus python3-venv" ;;
+    containers) packages="$packages
+busybox-static debootstrap openssl podman prometheus python3-venv runc seccomp systemd" ;;
+    peers) packages="$packages mosquitto python3-venv" ;;
+    *)
+        echo "usage: packages.sh [build|browser|observe|containers|peers]…" >&2
+        exit 2
+        ;;
+    esac
+done
 
 missing=''
 for package in $packages; do

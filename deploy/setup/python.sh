@@ -17,6 +17,10 @@ folder="${CARGO_TARGET_DIR:-$root/target}/python/$name"
 python="$folder/bin/python"
 stamp="$folder/installed.sha256"
 
+# One at a time: several tests may ask for it.
+mkdir -p "$folder"
+exec 9>"$folder.lock"
+flock 9
 wanted=$({ cat "$requirements" && python3 -VV; } | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || ! "$python" -V >/dev/null 2>&1; then
     # Not onto standard output, which is the interpreter's path and nothing else.

@@ -6,11 +6,11 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Node, camera_file, cameras, free_port, kerbside, root, stderr, stdout, target, vtest};
+use common::{Node, camera_file, cameras, free_port, kerbside, python, root, stderr, stdout, vtest};
 use kerbside_config::{Catalogue, load_camera};
 use kerbside_core::geometry::{PointInImage, Shape};
 
@@ -100,7 +100,7 @@ struct Script {
 
 impl Script {
     fn start(name: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(environment())
+        let mut child = Command::new(python("browser"))
             .arg(root().join("tests/browser").join(name))
             .args(arguments)
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -143,17 +143,4 @@ impl Drop for Script {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The Python of `tests/browser`, made when it is missing: `make setup` has made it already.
-fn environment() -> PathBuf {
-    let output = Command::new("sh")
-        .arg("deploy/setup/python.sh")
-        .args(["browser", "tests/browser/requirements.txt"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", target())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    PathBuf::from(stdout(&output).trim_end())
 }

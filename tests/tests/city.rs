@@ -5,12 +5,12 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use common::city::{City, keep};
-use common::{Node, camera_file, cameras, free_port, root, rows_despite_damage, stderr, stdout, target, vtest};
+use common::{Node, camera_file, cameras, free_port, python, root, rows_despite_damage, stderr, stdout, vtest};
 
 /// Long enough for a loaded machine; nothing here measures speed.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -20,7 +20,7 @@ const ARGUMENTS: [&str; 2] = ["--bin", "1s"];
 
 #[test]
 fn duckdb_and_a_flight_client_read_what_the_node_released() {
-    let python = environment();
+    let python = python("city");
     let (_server, urls) = cameras(&[&vtest()], free_port());
     let mut city = City::start(&[NAME], "commit_interval: 200ms\n");
     city.enroll("reader", READER);
@@ -89,17 +89,4 @@ fn spoil(stream: &Path) {
         }
     }
     panic!("no byte of {} matters", segment.display());
-}
-
-/// The Python of `tests/city`, made when it is missing: `make setup` has made it already.
-fn environment() -> PathBuf {
-    let output = Command::new("sh")
-        .arg("deploy/setup/python.sh")
-        .args(["city", "tests/city/requirements.txt"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", target())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    PathBuf::from(stdout(&output).trim_end())
 }

@@ -9,12 +9,12 @@ mod common;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::city::City;
-use common::{Node, Running, camera_file, cameras, free_port, http_get, root, stderr, stdout, target, vtest};
+use common::{Node, Running, camera_file, cameras, free_port, http_get, python, root, stderr, stdout, vtest};
 use kerbside_telemetry::{Kind, Metric};
 
 /// Long enough for a loaded machine and two ends of a minute; nothing here measures speed.
@@ -25,7 +25,7 @@ const CAMERAS: [&str; 2] = ["plaza", "bridge"];
 #[test]
 fn dashboards_and_rules_hold_together_and_name_every_metric() {
     needs("promtool");
-    let python = environment();
+    let python = python("dashboards");
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("metrics.json");
     let metrics: Vec<serde_json::Value> = Metric::ALL
@@ -48,7 +48,7 @@ fn dashboards_and_rules_hold_together_and_name_every_metric() {
 #[test]
 fn every_expression_gives_data_on_a_healthy_node() {
     needs("prometheus");
-    let python = environment();
+    let python = python("dashboards");
     let clip = vtest();
     let (_plaza, plaza_urls) = cameras(&[&clip], free_port());
     let (_bridge, bridge_urls) = cameras(&[&clip], free_port());
@@ -144,20 +144,4 @@ fn needs(program: &str) {
 fn run(python: &Path, script: &str, argument: &std::ffi::OsStr) -> Output {
     let script = root().join("tests/dashboards").join(script);
     Command::new(python).arg(script).arg(argument).env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap()
-}
-
-/// The Python of `tests/dashboards`, made when it is missing.
-fn environment() -> PathBuf {
-    // Two tests come here at once, and one environment is made.
-    let lock = fs::File::create(target().join("python-dashboards.lock")).unwrap();
-    lock.lock().unwrap();
-    let output = Command::new("sh")
-        .arg("deploy/setup/python.sh")
-        .args(["dashboards", "tests/dashboards/requirements.txt"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", target())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    PathBuf::from(stdout(&output).trim_end())
 }

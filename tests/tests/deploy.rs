@@ -5,16 +5,16 @@
 mod common;
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use common::{program, root, stderr, stdout, target, vtest};
+use common::{program, python, root, stderr, stdout, target, vtest};
 
 /// One test: both parts share a Python, which is made when it is missing. Where no image can be built the second part
 /// says so; in CI that is an error.
 #[test]
 fn deployment_files_are_sound_and_the_node_runs_in_its_image_with_a_read_only_root_and_no_rights() {
-    let python = environment();
+    let python = python("deploy");
     let root = root();
     run(&python, "tests/deploy/files.py", &[root.as_os_str()]);
     let kerbside = program("kerbside");
@@ -38,17 +38,4 @@ fn run(python: &Path, script: &str, arguments: &[&OsStr]) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}\n{}", stdout(&output), stderr(&output));
     println!("{}", stdout(&output).trim_end());
-}
-
-/// The Python of `tests/deploy`, made when it is missing: `make setup` has made it already.
-fn environment() -> PathBuf {
-    let output = Command::new("sh")
-        .arg("deploy/setup/python.sh")
-        .args(["deploy", "tests/deploy/requirements.txt"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", target())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    PathBuf::from(stdout(&output).trim_end())
 }

@@ -57,6 +57,19 @@ pub fn program(name: &str) -> Command {
     command
 }
 
+/// The Python with what `tests/NAME/requirements.txt` names, made when it is missing.
+pub fn python(name: &str) -> PathBuf {
+    let output = Command::new("sh")
+        .arg("deploy/setup/python.sh")
+        .args([name, &format!("tests/{name}/requirements.txt")])
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", target())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    PathBuf::from(stdout(&output).trim_end())
+}
+
 /// Runs `kerbside` to its end.
 pub fn kerbside<I: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = I>) -> Output {
     program("kerbside").args(arguments).output().unwrap()

@@ -9,6 +9,7 @@
 //! requests that name another host than a loopback one are refused (a name that was made to point here), what changes
 //! something needs the token, and no page may be framed or load anything from elsewhere.
 
+mod assets;
 pub(crate) mod board;
 mod drawing;
 mod forms;
@@ -189,14 +190,10 @@ async fn status(State(facts): State<Arc<Facts>>) -> Html<String> {
 }
 
 async fn asset(UrlPath(name): UrlPath<String>) -> Response {
-    let (kind, text) = match name.as_str() {
-        "page.css" => ("text/css; charset=utf-8", include_str!("assets/page.css")),
-        "page.js" => ("text/javascript; charset=utf-8", include_str!("assets/page.js")),
-        "drawing.css" => ("text/css; charset=utf-8", include_str!("assets/drawing.css")),
-        "drawing.js" => ("text/javascript; charset=utf-8", include_str!("assets/drawing.js")),
-        _ => return StatusCode::NOT_FOUND.into_response(),
-    };
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+    match assets::asset(&name) {
+        Some((kind, content)) => ([(header::CONTENT_TYPE, kind)], content).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
