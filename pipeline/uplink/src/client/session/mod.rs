@@ -6,6 +6,8 @@
 //!   rests for as long as the piece took: it takes at most half of the link's time.
 //! - An answer that fits nothing that was sent changes nothing and is counted.
 
+mod answers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +19,12 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::transport::Channel;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::UplinkError;
 use super::held::{Held, Subject};
 use super::lane::{Kind, Lane, Load, What};
-use super::put::{Answer, Broken, Put};
+use super::put::{Answer, Put};
 use super::status::UplinkStatus;
 use super::token::TokenFile;
 use super::window::Window;
@@ -30,8 +32,7 @@ use crate::feed::{Feed, Place, StreamEnd};
 use crate::parcel::Opening;
 use crate::ranges::RangeSet;
 use crate::wire::{
-    Ack, GapReason, Open, Position, RESUME, Refusal, ResumeReply, ResumeRequest, decode, table_number,
-    table_of_number,
+    GapReason, Open, Position, RESUME, ResumeReply, ResumeRequest, decode, table_number, table_of_number,
 };
 
 /// For the answer to the first question.
@@ -40,8 +41,6 @@ const RESUME_LIMIT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 /// Bytes that may wait without a lane of their own.
 const LITTLE: u64 = 256 << 10;
-/// How long something that was refused waits for its next try, times the number of tries.
-const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// In which order tables are sent.
 const ORDER: [Table; 3] = [Table::Incident, Table::Agg, Table::Health];
 
@@ -365,126 +364,5 @@ impl<'a> Session<'a> {
         flow.loads += 1;
         self.on_its_way.insert((table, sent.load.epoch, sent.load.first_seq), sent);
         Ok(())
-    }
-
-    fn take(&mut self, answer: Answer) -> Result<(), UplinkError> {
-        let place = usize::try_from(answer.put).unwrap_or(usize::MAX);
-        let Some((table, epoch, opening)) = self.puts.get(place) else { return Err(UplinkError::Answer) };
-        let (table, epoch, opening) = (*table, *epoch, Arc::clone(opening));
-        match answer.said {
-            Ok(ack) => {
-                self.acknowledged(table, epoch, ack);
-                Ok(())
-            }
-            Err(Broken::Unreadable) => {
-                self.memory.status.wrong_answer();
-                Err(UplinkError::Answer)
-            }
-            Err(Broken::Status(status)) => {
-                let error = UplinkError::from_status(status);
-                if let Some(refusal) = error.refusal()
-                    && !matches!(
-                        refusal,
-                        Refusal::Quota | Refusal::IdentityConflict | Refusal::Role | Refusal::Replay
-                    )
-                {
-                    let of_stream = self.on_its_way.values().filter(|sent| sent.put == answer.put);
-                    let rows = of_stream.map(|sent| sent.load.rows()).sum();
-                    self.memory.status.refused(refusal, rows);
-                    let subject = Subject::Opening(table, opening.id);
-                    if self.memory.held.refused(subject, std::time::Instant::now()) {
-                        warn!(%table, epoch, reason = refusal.name(), "the gateway does not take this table's rows as they are; they wait in the spool");
-                    }
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn acknowledged(&mut self, table: Table, epoch: u32, ack: Ack) {
-        let reach = self.reach.get(&(table, epoch)).copied();
-        let is_sane = ack.epoch == epoch
-            && ack.first_seq <= ack.last_seq
-            && reach.is_some_and(|reach| ack.last_seq <= reach && ack.next_seq <= reach.saturating_add(1));
-        let Some(refusal) = Refusal::try_from(ack.refusal).ok().filter(|_| is_sane) else {
-            self.memory.status.wrong_answer();
-            return;
-        };
-        let from = ack.first_seq.min(if refusal == Refusal::None { 0 } else { ack.first_seq });
-        let meant: Vec<u64> = self
-            .on_its_way
-            .range((table, epoch, from)..=(table, epoch, ack.last_seq.max(ack.next_seq)))
-            .filter(|(_, sent)| {
-                let Load { first_seq, last_seq, .. } = sent.load;
-                let is_named = first_seq >= ack.first_seq && last_seq <= ack.last_seq;
-                is_named || (refusal == Refusal::None && last_seq < ack.next_seq)
-            })
-            .map(|((_, _, first), _)| *first)
-            .collect();
-        let knows = |set: &RangeSet| set.contains(ack.first_seq, ack.last_seq);
-        if meant.is_empty() && !self.stored.get(&(table, epoch)).is_some_and(knows) {
-            self.memory.status.wrong_answer();
-            return;
-        }
-        self.heard_at = Instant::now();
-        for first in meant {
-            let Some(sent) = self.on_its_way.remove(&(table, epoch, first)) else { continue };
-            self.settle(&sent);
-            if refusal == Refusal::None {
-                self.stored(table, &sent.load);
-            } else {
-                self.refused(table, refusal, sent);
-            }
-        }
-    }
-
-    fn stored(&mut self, table: Table, load: &Load) {
-        let Load { epoch, first_seq, last_seq, .. } = *load;
-        self.was_useful = true;
-        self.stored.entry((table, epoch)).or_default().insert(first_seq, last_seq);
-        self.memory.feed.confirm(table, epoch, first_seq, last_seq);
-        self.memory.held.taken(Subject::Batch(table, epoch, first_seq));
-        match &load.what {
-            What::Rows { .. } => self.memory.status.stored(table, load.rows()),
-            What::Gap(reason) => {
-                let rows = last_seq - first_seq + 1;
-                self.memory.status.lost(rows);
-                warn!(%table, epoch, first_seq, last_seq, reason = reason.name(), "the gateway was told that rows will never come");
-            }
-        }
-    }
-
-    fn refused(&mut self, table: Table, refusal: Refusal, sent: Sent) {
-        let Load { epoch, first_seq, .. } = sent.load;
-        self.memory.status.refused(refusal, sent.load.rows());
-        let subject = Subject::Batch(table, epoch, first_seq);
-        if self.memory.held.refused(subject, std::time::Instant::now()) {
-            warn!(%table, epoch, first_seq, reason = refusal.name(), "the gateway does not take these rows; they wait in the spool");
-        } else {
-            self.retries.push_back((Instant::now() + RETRY_PAUSE, sent.lane, sent.load));
-        }
-    }
-
-    /// Something is no longer on its way.
-    fn settle(&mut self, sent: &Sent) {
-        let now = Instant::now();
-        let kind = self.lanes[sent.lane].kind;
-        let flow = self.flow(kind);
-        flow.bytes -= sent.load.bytes();
-        flow.loads -= 1;
-        match kind {
-            // Once for all that was on its way together.
-            Kind::Live if sent.at >= flow.since => {
-                flow.window.answered(now - sent.at, flow.was_full);
-                flow.since = now;
-            }
-            Kind::Live => {}
-            Kind::Backlog if flow.loads == 0 => {
-                let took = now - flow.since;
-                flow.window.answered(took, flow.was_full);
-                self.backlog_rests_until = now + took;
-            }
-            Kind::Backlog => {}
-        }
     }
 }
