@@ -201,6 +201,9 @@ impl Cursor {
                     }
                     Err(error) => {
                         self.open = None;
+                        if is_shortage(&error) {
+                            return Err(error);
+                        }
                         self.failures += 1;
                         if self.failures < FAILURES {
                             return Err(error);
@@ -263,6 +266,13 @@ impl Cursor {
         self.opening = last;
         piece.map_err(failed)
     }
+}
+
+/// Whether the process or the system has no room for one more open file: that says nothing of the rows.
+fn is_shortage(error: &ReadError) -> bool {
+    const TOO_MANY_FILES: [i32; 2] = [23, 24];
+    let ReadError::Io { source, .. } = error else { return false };
+    source.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
 }
 
 /// Whether an opening is of that table, and of that node where one is asked for.

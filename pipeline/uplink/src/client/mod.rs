@@ -33,7 +33,6 @@ use tokio::time::{Instant, sleep};
 use tonic::Status;
 use tracing::{debug, error, info, warn};
 
-use crate::error::ReadError;
 use crate::export::ExportError;
 use crate::feed::Feed;
 use crate::tls::{Reloading, TlsError, TlsFiles, client_config, expires};
@@ -117,9 +116,6 @@ pub enum UplinkError {
     /// The operating system gave no random number.
     #[error("no random number could be had")]
     Random(#[source] getrandom::Error),
-    /// The spool could not be read.
-    #[error("the spool could not be read")]
-    Read(#[source] ReadError),
     /// Stored bytes are no Arrow, though their checksum is right.
     #[error("{table}: stored rows cannot be taken apart")]
     Unsendable {

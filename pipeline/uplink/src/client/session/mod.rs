@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use arrow_flight::Action;
 use arrow_flight::flight_service_client::FlightServiceClient;
+use kerbside_core::error::with_causes;
 use kerbside_release::Table;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::transport::Channel;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::UplinkError;
 use super::held::{Held, Subject};
@@ -39,6 +40,8 @@ use crate::wire::{
 const RESUME_LIMIT: Duration = Duration::from_secs(60);
 /// How long the gateway may be silent about rows that are on their way.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+/// How long a lane rests after the spool could not be read: what passes may pass, and what does not is damaged.
+const READ_PAUSE: Duration = Duration::from_secs(2);
 /// Bytes that may wait without a lane of their own.
 const LITTLE: u64 = 256 << 10;
 /// In which order tables are sent.
@@ -198,7 +201,8 @@ impl<'a> Session<'a> {
         loop {
             // Asked for before looking: what comes in between is not missed.
             let changed = feed.changed();
-            self.send_what_may_go()?;
+            let now = Instant::now();
+            self.send_what_may_go(now)?;
             let last_call = *stop.borrow_and_update();
             if last_call.is_some_and(|until| self.on_its_way.is_empty() || Instant::now() >= until) {
                 return Ok(End::Stopped);
@@ -212,7 +216,7 @@ impl<'a> Session<'a> {
                     return Ok(End::Renewed);
                 }
             }
-            let wake_at = self.wakes_at(look_at, last_call);
+            let wake_at = self.wakes_at(now, look_at, last_call);
             tokio::select! {
                 Some(answer) = self.answers.1.recv() => {
                     self.take(answer)?;
@@ -228,18 +232,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn wakes_at(&self, look_at: Instant, last_call: Option<Instant>) -> Instant {
-        // What could go has just gone: only a rest that is not over yet is waited for.
-        let rests = self.backlog.loads == 0 && self.backlog_rests_until > Instant::now();
+    fn wakes_at(&self, now: Instant, look_at: Instant, last_call: Option<Instant>) -> Instant {
+        // What could go has gone at that moment: only rests that were not over then are waited for.
+        let rests = self.backlog.loads == 0 && self.backlog_rests_until > now;
         let has_backlog = || self.lanes.iter().any(|lane| lane.kind == Kind::Backlog && !lane.is_over());
         let backlog = (rests && has_backlog()).then_some(self.backlog_rests_until);
         let retry = self.retries.iter().map(|(due, ..)| *due).min();
-        [backlog, retry, last_call].into_iter().flatten().fold(look_at, Instant::min)
+        let blocked = self.lanes.iter().filter_map(|lane| lane.blocked_until).filter(|until| *until > now).min();
+        [backlog, blocked, retry, last_call].into_iter().flatten().fold(look_at, Instant::min)
     }
 
     /// Fills both windows.
-    fn send_what_may_go(&mut self) -> Result<(), UplinkError> {
-        let now = Instant::now();
+    fn send_what_may_go(&mut self, now: Instant) -> Result<(), UplinkError> {
         for _ in 0..self.retries.len() {
             let Some((due, lane, load)) = self.retries.pop_front() else { break };
             if due <= now {
@@ -248,30 +252,47 @@ impl<'a> Session<'a> {
                 self.retries.push_back((due, lane, load));
             }
         }
-        self.live.was_full = self.fill(Kind::Live)?;
+        self.live.was_full = self.fill(Kind::Live, now)?;
         if self.backlog.loads == 0 && now >= self.backlog_rests_until {
             self.backlog.since = now;
-            self.backlog.was_full = self.fill(Kind::Backlog)?;
+            self.backlog.was_full = self.fill(Kind::Backlog, now)?;
         }
         Ok(())
     }
 
     /// Sends from the lanes of that kind. Whether more would have come had there been room.
-    fn fill(&mut self, kind: Kind) -> Result<bool, UplinkError> {
+    fn fill(&mut self, kind: Kind, now: Instant) -> Result<bool, UplinkError> {
         for index in 0..self.lanes.len() {
-            if self.lanes[index].kind != kind {
-                continue;
-            }
-            while let Some(load) = self.lanes[index].next().map_err(UplinkError::Read)? {
-                let flow = self.flow(kind);
-                if flow.bytes > 0 && flow.bytes + load.bytes() > flow.window.bytes() {
-                    self.lanes[index].put_back(load);
-                    return Ok(true);
-                }
-                self.send(index, load)?;
+            let lane = &self.lanes[index];
+            if lane.kind == kind && !lane.is_blocked(now) && self.fill_from(index, now)? {
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    fn fill_from(&mut self, index: usize, now: Instant) -> Result<bool, UplinkError> {
+        let kind = self.lanes[index].kind;
+        loop {
+            let lane = &mut self.lanes[index];
+            let load = match lane.next() {
+                Ok(Some(load)) => load,
+                Ok(None) => return Ok(false),
+                Err(error) => {
+                    // The cursor counts: where it does not pass the rows are given up. With the connection the count
+                    // would go, and one bad block would end every connection.
+                    warn!(table = %lane.table, error = with_causes(&error), "the spool could not be read; once more soon");
+                    lane.blocked_until = Some(now + READ_PAUSE);
+                    return Ok(false);
+                }
+            };
+            let flow = self.flow(kind);
+            if flow.bytes > 0 && flow.bytes + load.bytes() > flow.window.bytes() {
+                self.lanes[index].put_back(load);
+                return Ok(true);
+            }
+            self.send(index, load)?;
+        }
     }
 
     fn flow(&mut self, kind: Kind) -> &mut Flow {

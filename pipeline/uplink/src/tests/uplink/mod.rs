@@ -1,6 +1,7 @@
 //! The uplink against a gateway that behaves badly: faults F39 to F42 as a node sees them.
 
 mod fake;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,37 @@
+//! The spool and the streams make trouble, and the connection goes on.
+
+use super::*;
+
+impl Stage {
+    /// Seals the segment of `agg.v1` by its age.
+    fn roll(&mut self) {
+        self.spool.maybe_sync(now() + Duration::from_secs(601)).unwrap();
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        segments(&self.folder.path().join("spool"), Table::Agg)
+    }
+
+    /// First and last number and reason of what the gateway was told to be gone.
+    fn gaps(&self) -> Vec<(u64, u64, i32)> {
+        self.fake.books().gaps.iter().map(|(_, _, gap)| (gap.first_seq, gap.last_seq, gap.reason)).collect()
+    }
+}
+
+#[test]
+fn f_31_a_segment_that_cannot_be_read_is_given_up_on_the_same_connection() {
+    let mut stage = Stage::new();
+    stage.release(1);
+    stage.roll();
+    stage.release(2);
+    let first = stage.segments().remove(0);
+    std::fs::remove_file(&first).unwrap();
+    std::fs::create_dir(&first).unwrap();
+    let sending = stage.send();
+    stage.wait_for("all told", &sending.status, |stage| stage.spool.feed().waiting().rows == 0);
+    assert_eq!(stage.gaps(), [(0, 2, GapReason::Damaged.into())]);
+    assert_eq!((sending.status.stored_rows(Table::Agg), sending.status.lost_rows()), (6, 3));
+    assert_eq!(sending.status.failures(), 0);
+    sending.stop();
+    assert_eq!(stage.fake.books().connections, 1);
+}
