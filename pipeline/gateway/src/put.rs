@@ -22,7 +22,8 @@ use crate::service::Shared;
 use crate::session::{Connection, Failure};
 use crate::state::StreamKey;
 
-/// A stream on which nothing comes for so long is ended.
+/// A stream on which nothing comes for so long is ended. All of it is answered, so that is no failure: the node begins
+/// another when it has rows.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// An acknowledgement that is not taken for so long ends its stream.
 const ACK_DEADLINE: Duration = Duration::from_secs(60);
@@ -106,9 +107,8 @@ impl<'a> Put<'a> {
         acks: &'a Acks,
     ) -> Result<(), End> {
         let (mut fenced, mut stop) = (connection.fenced(), shared.stop.clone());
-        let first = tokio::time::timeout(IDLE, messages.message()).await;
-        let first = first.map_err(|_| idle())?.map_err(|status| broken(&status))?;
-        let Some(first) = first else { return Ok(()) };
+        let Ok(first) = tokio::time::timeout(IDLE, messages.message()).await else { return Ok(()) };
+        let Some(first) = first.map_err(|status| broken(&status))? else { return Ok(()) };
         let (tell, mut outcomes) = mpsc::unbounded_channel();
         let mut put = Self::open(shared, connection, acks, tell, &first).await?;
         let mut has_ended = false;
@@ -132,7 +132,7 @@ impl<'a> Put<'a> {
                     None => has_ended = true,
                 },
                 () = is_true(&mut stop), if may_read => {}
-                () = tokio::time::sleep_until(deadline), if put.in_flight == 0 => return Err(idle()),
+                () = tokio::time::sleep_until(deadline), if put.in_flight == 0 => return Ok(()),
             }
         }
     }
@@ -342,10 +342,6 @@ fn broken(status: &Status) -> End {
         return Refused::new(Refusal::Malformed, "no message of Flight").into();
     }
     End::Gone
-}
-
-fn idle() -> End {
-    End::Status(Status::deadline_exceeded("nothing came for too long"))
 }
 
 /// The moment, for quotas.

@@ -29,6 +29,8 @@ pub(super) enum Broken {
     Status(Status),
     /// What came is no answer.
     Unreadable,
+    /// The gateway ended it and is content, as it does with one on which nothing came for long.
+    Ended,
 }
 
 /// The sending half. Dropping it tells the gateway that no more comes; answers still do.
@@ -78,7 +80,7 @@ impl Put {
             loop {
                 let said = match stream.message().await {
                     Ok(Some(result)) => decode::<Ack>(&result.app_metadata).map_err(|_| Broken::Unreadable),
-                    Ok(None) => return,
+                    Ok(None) => Err(Broken::Ended),
                     Err(status) => Err(Broken::Status(status)),
                 };
                 let is_over = said.is_err();

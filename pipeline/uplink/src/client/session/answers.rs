@@ -28,6 +28,16 @@ impl Session<'_> {
                 self.acknowledged(table, epoch, ack);
                 Ok(())
             }
+            Err(Broken::Ended) => {
+                if self.on_its_way.values().any(|sent| sent.put == answer.put) {
+                    return Err(UplinkError::Lost("a stream ended before its answers came".to_owned()));
+                }
+                // The next rows begin another.
+                for lane in &mut self.lanes {
+                    lane.put.take_if(|put| put.number == answer.put);
+                }
+                Ok(())
+            }
             Err(Broken::Unreadable) => {
                 self.memory.status.wrong_answer();
                 Err(UplinkError::Answer)

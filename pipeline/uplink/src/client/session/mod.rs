@@ -277,7 +277,13 @@ impl<'a> Session<'a> {
             let lane = &mut self.lanes[index];
             let load = match lane.next() {
                 Ok(Some(load)) => load,
-                Ok(None) => return Ok(false),
+                Ok(None) => {
+                    if lane.is_over() {
+                        // The gateway need not keep a stream on which nothing will come.
+                        lane.put = None;
+                    }
+                    return Ok(false);
+                }
                 Err(error) => {
                     // The cursor counts: where it does not pass the rows are given up. With the connection the count
                     // would go, and one bad block would end every connection.

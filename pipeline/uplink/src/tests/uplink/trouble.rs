@@ -35,3 +35,24 @@ fn f_31_a_segment_that_cannot_be_read_is_given_up_on_the_same_connection() {
     sending.stop();
     assert_eq!(stage.fake.books().connections, 1);
 }
+
+#[test]
+fn a_stream_that_the_gateway_ends_is_begun_anew_on_the_same_connection() {
+    let mut stage = Stage::new();
+    let sending = stage.send();
+    stage.wait_for("connected", &sending.status, |_| sending.status.is_connected());
+    stage.fake.play([Trick::StoreAndEnd, Trick::Store, Trick::StoreAndEnd]);
+    for _ in 0..4 {
+        stage.release(1);
+        stage.arrives(&sending);
+        // The end comes after the answer: it is waited for by asking for something else.
+        let health = stage.node.health();
+        stage.spool.append(&health, now()).unwrap();
+        stage.spool.sync().unwrap();
+        stage.released.push(health);
+        stage.arrives(&sending);
+    }
+    assert_eq!((sending.status.failures(), sending.status.stored_rows(Table::Agg)), (0, 12));
+    sending.stop();
+    assert_eq!(stage.fake.books().connections, 1);
+}
