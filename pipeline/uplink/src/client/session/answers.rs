@@ -107,7 +107,10 @@ impl Session<'_> {
         self.memory.feed.confirm(table, epoch, first_seq, last_seq);
         self.memory.held.taken(Subject::Batch(table, epoch, first_seq));
         match &load.what {
-            What::Rows { .. } => self.memory.status.stored(table, load.rows()),
+            What::Rows { opening, .. } => {
+                self.memory.held.taken(Subject::Opening(table, opening.id));
+                self.memory.status.stored(table, load.rows());
+            }
             What::Gap(reason) => {
                 let rows = last_seq - first_seq + 1;
                 self.memory.status.lost(rows);
