@@ -219,6 +219,13 @@ impl Uplink {
         Ok(Self { settings, tls: None, memory })
     }
 
+    /// Holds back what was refused for another time than an hour.
+    #[cfg(test)]
+    pub(crate) fn holding_for(mut self, hold: Duration) -> Self {
+        self.memory.held = Held::holding_for(hold);
+        self
+    }
+
     /// How it is, at any time.
     pub fn status(&self) -> Arc<UplinkStatus> {
         Arc::clone(&self.memory.status)

@@ -8,7 +8,7 @@
 
 mod answers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub(super) struct Session<'a> {
     /// The largest number that was sent or is stored.
     reach: BTreeMap<(Table, u32), u64>,
     lanes: Vec<Lane>,
+    /// Tables of which something was held back long enough.
+    again: BTreeSet<Table>,
     /// Every stream that was begun: its table, epoch and opening.
     puts: Vec<(Table, u32, Arc<Opening>)>,
     answers: (mpsc::UnboundedSender<Answer>, mpsc::UnboundedReceiver<Answer>),
@@ -158,7 +160,7 @@ impl<'a> Session<'a> {
         memory.status.answered();
         let waiting = memory.feed.waiting();
         info!(rows = waiting.rows, bytes = waiting.bytes, "the gateway answers; so much waits for it");
-        let start = Place { epoch: 0, seq: 0 };
+        let start = Place::default();
         let cursor = |table, from| memory.feed.cursor(table, from);
         let mut lanes: Vec<Lane> = Vec::new();
         if waiting.bytes <= LITTLE {
@@ -176,6 +178,7 @@ impl<'a> Session<'a> {
             stored,
             reach,
             lanes,
+            again: BTreeSet::new(),
             puts: Vec::new(),
             answers: mpsc::unbounded_channel(),
             on_its_way: BTreeMap::new(),
@@ -202,6 +205,13 @@ impl<'a> Session<'a> {
             // Asked for before looking: what comes in between is not missed.
             let changed = feed.changed();
             let now = Instant::now();
+            if now >= look_at {
+                look_at = now + LOOK;
+                if renew() {
+                    return Ok(End::Renewed);
+                }
+                self.try_held_again();
+            }
             self.send_what_may_go(now)?;
             let last_call = *stop.borrow_and_update();
             if last_call.is_some_and(|until| self.on_its_way.is_empty() || Instant::now() >= until) {
@@ -209,12 +219,6 @@ impl<'a> Session<'a> {
             }
             if !self.on_its_way.is_empty() && self.heard_at.elapsed() >= ANSWER_LIMIT {
                 return Err(UplinkError::Silent { seconds: ANSWER_LIMIT.as_secs() });
-            }
-            if Instant::now() >= look_at {
-                look_at = Instant::now() + LOOK;
-                if renew() {
-                    return Ok(End::Renewed);
-                }
             }
             let wake_at = self.wakes_at(now, look_at, last_call);
             tokio::select! {
@@ -230,6 +234,22 @@ impl<'a> Session<'a> {
                 result = stop.changed() => if result.is_err() { return Ok(End::Stopped) },
             }
         }
+    }
+
+    /// What was held back long enough is tried once more, by a lane over all that is not stored: the others have gone past.
+    fn try_held_again(&mut self) {
+        let Self { memory, lanes, again, .. } = self;
+        again.extend(memory.held.release_due(std::time::Instant::now()).iter().map(Subject::table));
+        again.retain(|table| {
+            let cursor = memory.feed.cursor(*table, Place::default());
+            let anew = Lane::new(*table, Kind::Backlog, cursor, Some(memory.feed.end(*table)));
+            match lanes.iter_mut().find(|lane| lane.table == *table && lane.kind == Kind::Backlog) {
+                Some(lane) if !lane.is_over() => return true,
+                Some(lane) => *lane = anew,
+                None => lanes.push(anew),
+            }
+            false
+        });
     }
 
     fn wakes_at(&self, now: Instant, look_at: Instant, last_call: Option<Instant>) -> Instant {
@@ -365,6 +385,10 @@ impl<'a> Session<'a> {
     /// Sends on a stream of that epoch and opening, which is begun if need be.
     fn send_on(&mut self, index: usize, opening: &Arc<Opening>, load: Load) -> Result<(), UplinkError> {
         let (table, kind) = (self.lanes[index].table, self.lanes[index].kind);
+        if self.on_its_way.contains_key(&(table, load.epoch, load.first_seq)) {
+            // Another lane was here before.
+            return Ok(());
+        }
         let fits = |put: &Put| put.epoch == load.epoch && put.opening.id == opening.id;
         if !self.lanes[index].put.as_ref().is_some_and(fits) {
             let number = self.puts.len() as u64;

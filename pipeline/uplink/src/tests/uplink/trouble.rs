@@ -56,3 +56,24 @@ fn a_stream_that_the_gateway_ends_is_begun_anew_on_the_same_connection() {
     sending.stop();
     assert_eq!(stage.fake.books().connections, 1);
 }
+
+#[test]
+fn f_41_a_batch_that_was_held_back_long_enough_is_tried_again_on_the_same_connection() {
+    let mut stage = Stage::new();
+    stage.fake.play([Trick::Refuse(Refusal::Value)]);
+    stage.release(1);
+    let uplink = stage.uplink(stage.fake.address.port(), stage.files.clone());
+    // Longer than it takes from one refusal to the next.
+    let sending = Stage::run(uplink.holding_for(Duration::from_secs(8)));
+    for refusals in [2, 3] {
+        stage.wait_for("a refusal", &sending.status, |_| {
+            sending.status.refused_rows(Refusal::Value) == 3 * (refusals - 1)
+        });
+        stage.fake.play([Trick::Refuse(Refusal::Value)]);
+    }
+    stage.wait_for("the third", &sending.status, |_| sending.status.refused_rows(Refusal::Value) == 9);
+    stage.arrives(&sending);
+    assert_eq!(sending.status.failures(), 0);
+    sending.stop();
+    assert_eq!(stage.fake.books().connections, 1);
+}
