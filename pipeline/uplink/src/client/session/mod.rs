@@ -42,6 +42,9 @@ const RESUME_LIMIT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 /// How long a lane rests after the spool could not be read: what passes may pass, and what does not is damaged.
 const READ_PAUSE: Duration = Duration::from_secs(2);
+/// So much is stepped over in one go; then the lane rests for a moment, so that answers are heard in between.
+const MOST_SKIPPED: usize = 64;
+const SKIP_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that may wait without a lane of their own.
 const LITTLE: u64 = 256 << 10;
 /// In which order tables are sent.
@@ -293,7 +296,8 @@ impl<'a> Session<'a> {
 
     fn fill_from(&mut self, index: usize, now: Instant) -> Result<bool, UplinkError> {
         let kind = self.lanes[index].kind;
-        loop {
+        let mut skipped = 0;
+        while skipped < MOST_SKIPPED {
             let lane = &mut self.lanes[index];
             let load = match lane.next() {
                 Ok(Some(load)) => load,
@@ -317,8 +321,12 @@ impl<'a> Session<'a> {
                 self.lanes[index].put_back(load);
                 return Ok(true);
             }
-            self.send(index, load)?;
+            if !self.send(index, load)? {
+                skipped += 1;
+            }
         }
+        self.lanes[index].blocked_until = Some(now + SKIP_PAUSE);
+        Ok(false)
     }
 
     fn flow(&mut self, kind: Kind) -> &mut Flow {
@@ -328,33 +336,35 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends what the gateway does not have of it.
-    fn send(&mut self, index: usize, load: Load) -> Result<(), UplinkError> {
+    /// Sends what the gateway does not have of it. Whether anything went.
+    fn send(&mut self, index: usize, load: Load) -> Result<bool, UplinkError> {
         let table = self.lanes[index].table;
         let stored = self.stored.entry((table, load.epoch)).or_default();
         let missing = stored.missing(load.first_seq, load.last_seq);
         if missing.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let is_whole = missing == [(load.first_seq, load.last_seq)];
         match &load.what {
             What::Rows { rows, opening, .. } => {
                 let is_coarse = load.last_seq - load.first_seq >= u64::from(*rows);
                 let opening = Arc::clone(opening);
+                let now = std::time::Instant::now();
+                if self.memory.held.holds(Subject::Opening(table, opening.id), now) {
+                    // A gap on a stream that begins with it would be refused with it: gaps wait for another opening.
+                    return Ok(false);
+                }
                 self.lanes[index].opening = Some(Arc::clone(&opening));
+                let mut has_sent = false;
                 for gap in std::mem::take(&mut self.lanes[index].untold) {
-                    self.send_on(index, &opening, gap)?;
+                    has_sent |= self.send_on(index, &opening, gap)?;
                 }
                 if is_coarse && !is_whole {
                     // Part of what was summed up is stored as it was: the sum would count it again.
                     return self.send_gaps(index, load.epoch, missing, GapReason::Dropped);
                 }
-                let now = std::time::Instant::now();
-                let batch = Subject::Batch(table, load.epoch, load.first_seq);
-                if self.memory.held.holds(batch, now)
-                    || self.memory.held.holds(Subject::Opening(table, opening.id), now)
-                {
-                    return Ok(());
+                if self.memory.held.holds(Subject::Batch(table, load.epoch, load.first_seq), now) {
+                    return Ok(has_sent);
                 }
                 self.send_on(index, &opening, load)
             }
@@ -371,23 +381,24 @@ impl<'a> Session<'a> {
         epoch: u32,
         ranges: Vec<(u64, u64)>,
         reason: GapReason,
-    ) -> Result<(), UplinkError> {
+    ) -> Result<bool, UplinkError> {
+        let mut has_sent = false;
         for (first_seq, last_seq) in ranges {
             let load = Load { epoch, first_seq, last_seq, what: What::Gap(reason) };
             match self.lanes[index].opening.clone() {
-                Some(opening) => self.send_on(index, &opening, load)?,
+                Some(opening) => has_sent |= self.send_on(index, &opening, load)?,
                 None => self.lanes[index].untold.push(load),
             }
         }
-        Ok(())
+        Ok(has_sent)
     }
 
-    /// Sends on a stream of that epoch and opening, which is begun if need be.
-    fn send_on(&mut self, index: usize, opening: &Arc<Opening>, load: Load) -> Result<(), UplinkError> {
+    /// Sends on a stream of that epoch and opening, which is begun if need be. Whether it did.
+    fn send_on(&mut self, index: usize, opening: &Arc<Opening>, load: Load) -> Result<bool, UplinkError> {
         let (table, kind) = (self.lanes[index].table, self.lanes[index].kind);
         if self.on_its_way.contains_key(&(table, load.epoch, load.first_seq)) {
             // Another lane was here before.
-            return Ok(());
+            return Ok(false);
         }
         let fits = |put: &Put| put.epoch == load.epoch && put.opening.id == opening.id;
         if !self.lanes[index].put.as_ref().is_some_and(fits) {
@@ -397,7 +408,7 @@ impl<'a> Session<'a> {
             self.puts.push((table, load.epoch, Arc::clone(opening)));
             self.lanes[index].put = Some(put);
         }
-        let Some(put) = &self.lanes[index].put else { return Ok(()) };
+        let Some(put) = &self.lanes[index].put else { return Ok(false) };
         match &load.what {
             What::Rows { payload, .. } => {
                 put.rows(load.first_seq, load.last_seq, payload).ok_or(UplinkError::Unsendable { table })?;
@@ -414,6 +425,6 @@ impl<'a> Session<'a> {
         flow.bytes += sent.load.bytes();
         flow.loads += 1;
         self.on_its_way.insert((table, sent.load.epoch, sent.load.first_seq), sent);
-        Ok(())
+        Ok(true)
     }
 }

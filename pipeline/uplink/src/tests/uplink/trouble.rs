@@ -77,3 +77,25 @@ fn f_41_a_batch_that_was_held_back_long_enough_is_tried_again_on_the_same_connec
     sending.stop();
     assert_eq!(stage.fake.books().connections, 1);
 }
+
+#[test]
+fn f_41_gaps_are_not_told_on_an_opening_that_is_held_back() {
+    let mut stage = Stage::new();
+    stage.release(2);
+    stage.fake.play([Trick::Break(Refusal::Vocabulary); 3]);
+    let sending = stage.send();
+    stage.wait_for("held back", &sending.status, |_| sending.status.connections() == 4);
+    // On the next connection a gap comes before the rows that are held back.
+    let first = stage.segments().remove(0);
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes[first_batch(&first) + 100] ^= 0xff;
+    std::fs::write(&first, &bytes).unwrap();
+    stage.fake.play([Trick::Die]);
+    let health = stage.node.health();
+    stage.spool.append(&health, now()).unwrap();
+    stage.spool.sync().unwrap();
+    // Its lane is looked at after that of the counts.
+    stage.wait_for("health", &sending.status, |_| sending.status.stored_rows(Table::Health) == 1);
+    assert_eq!((stage.gaps(), sending.status.connections()), (vec![], 5));
+    sending.stop();
+}
