@@ -40,6 +40,9 @@ use crate::wire::{
 const RESUME_LIMIT: Duration = Duration::from_secs(60);
 /// How long the gateway may be silent about rows that are on their way.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+/// How long an answer may take while others come: one that was lost does not come any more, and its rows count as on
+/// their way for ever.
+const OLDEST_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// How long a lane rests after the spool could not be read: what passes may pass, and what does not is damaged.
 const READ_PAUSE: Duration = Duration::from_secs(2);
 /// So much is stepped over in one go; then the lane rests for a moment, so that answers are heard in between.
@@ -212,6 +215,9 @@ impl<'a> Session<'a> {
                 look_at = now + LOOK;
                 if renew() {
                     return Ok(End::Renewed);
+                }
+                if self.on_its_way.values().any(|sent| now - sent.at >= OLDEST_LIMIT) {
+                    return Err(UplinkError::Silent { seconds: OLDEST_LIMIT.as_secs() });
                 }
                 self.try_held_again();
             }
