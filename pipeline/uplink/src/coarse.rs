@@ -27,8 +27,9 @@ use crate::stream::{Closed, Stream};
 
 /// Bytes of segments that are read into memory at a time.
 pub(crate) const MOST_BYTES: u64 = 8 << 20;
-/// Rows that become one frame. Where one ends and the next begins, an hour stays in two parts.
-const GROUP_ROWS: usize = 1 << 16;
+/// Rows that become one frame: on a line of 64 kbit/s half a megabyte takes a minute, and an answer may take 90 s. Where
+/// one ends and the next begins, an hour stays in two parts.
+const GROUP_ROWS: usize = 1 << 13;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

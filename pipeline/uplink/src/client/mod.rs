@@ -116,8 +116,8 @@ pub enum UplinkError {
     /// The operating system gave no random number.
     #[error("no random number could be had")]
     Random(#[source] getrandom::Error),
-    /// Stored bytes are no Arrow, though their checksum is right.
-    #[error("{table}: stored rows cannot be taken apart")]
+    /// What rows need to be decoded is no Arrow, though its checksum is right.
+    #[error("{table}: the schema of stored rows cannot be taken apart")]
     Unsendable {
         /// The table.
         table: Table,

@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use super::UplinkError;
 use crate::parcel::Opening;
-use crate::wire::{Ack, Gap, Open, Rows, Said, Up, checksum, decode, take_apart};
+use crate::wire::{Ack, Gap, MAX_MESSAGE_BYTES, Open, Rows, Said, Up, checksum, decode, take_apart};
 
 /// What the gateway says on one of the streams.
 pub(super) struct Answer {
@@ -92,10 +92,13 @@ impl Put {
         Ok(put)
     }
 
-    /// Sends one record batch. How many bytes that is, or `None` where the bytes are no Arrow.
-    pub(super) fn rows(&self, first_seq: u64, last_seq: u64, payload: &Bytes) -> Option<usize> {
-        let mut messages = take_apart(payload.clone())?.into_iter();
-        let (Some(batch), None) = (messages.next(), messages.next()) else { return None };
+    /// Sends one record batch. `false` where the bytes are none, or too many for a message.
+    pub(super) fn rows(&self, first_seq: u64, last_seq: u64, payload: &Bytes) -> bool {
+        let mut messages = take_apart(payload.clone()).unwrap_or_default().into_iter();
+        let (Some(batch), None) = (messages.next(), messages.next()) else { return false };
+        if payload.len() > MAX_MESSAGE_BYTES {
+            return false;
+        }
         let crc = checksum(&batch.header, &batch.body);
         self.send(FlightData {
             app_metadata: said(Said::Rows(Rows { first_seq, last_seq, crc })),
@@ -103,7 +106,7 @@ impl Put {
             data_body: batch.body,
             ..FlightData::default()
         });
-        Some(payload.len())
+        true
     }
 
     /// Says that rows will never come.

@@ -20,7 +20,7 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::transport::Channel;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::UplinkError;
 use super::held::{Held, Subject};
@@ -400,7 +400,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends on a stream of that epoch and opening, which is begun if need be. Whether it did.
-    fn send_on(&mut self, index: usize, opening: &Arc<Opening>, load: Load) -> Result<bool, UplinkError> {
+    fn send_on(&mut self, index: usize, opening: &Arc<Opening>, mut load: Load) -> Result<bool, UplinkError> {
         let (table, kind) = (self.lanes[index].table, self.lanes[index].kind);
         if self.on_its_way.contains_key(&(table, load.epoch, load.first_seq)) {
             // Another lane was here before.
@@ -415,11 +415,16 @@ impl<'a> Session<'a> {
             self.lanes[index].put = Some(put);
         }
         let Some(put) = &self.lanes[index].put else { return Ok(false) };
-        match &load.what {
-            What::Rows { payload, .. } => {
-                put.rows(load.first_seq, load.last_seq, payload).ok_or(UplinkError::Unsendable { table })?;
-            }
-            What::Gap(_) => load.gap().into_iter().for_each(|gap| put.gap(gap)),
+        if let What::Rows { payload, .. } = &load.what
+            && !put.rows(load.first_seq, load.last_seq, payload)
+        {
+            // Their checksum is right, so they were written like that. To end the connection for it would end each one.
+            let Load { epoch, first_seq, last_seq, .. } = load;
+            error!(%table, epoch, first_seq, last_seq, "rows are no Arrow, or too large for a message: they count as damaged");
+            load.what = What::Gap(GapReason::Damaged);
+        }
+        if let Some(gap) = load.gap() {
+            put.gap(gap);
         }
         let reach = self.reach.entry((table, load.epoch)).or_default();
         *reach = (*reach).max(load.last_seq);

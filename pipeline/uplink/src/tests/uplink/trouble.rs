@@ -1,6 +1,7 @@
 //! The spool and the streams make trouble, and the connection goes on.
 
 use super::*;
+use crate::format::encode_frame;
 
 impl Stage {
     /// Seals the segment of `agg.v1` by its age.
@@ -98,4 +99,30 @@ fn f_41_gaps_are_not_told_on_an_opening_that_is_held_back() {
     stage.wait_for("health", &sending.status, |_| sending.status.stored_rows(Table::Health) == 1);
     assert_eq!((stage.gaps(), sending.status.connections()), (vec![], 5));
     sending.stop();
+}
+
+#[test]
+fn rows_that_cannot_be_sent_are_told_as_damaged() {
+    let mut stage = Stage::new();
+    stage.release(2);
+    let path = stage.segments().remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = first_batch(&path);
+    // A whole frame, whose payload is no Arrow.
+    let (mut scanner, _) = Scanner::new(File::open(&path).unwrap()).unwrap();
+    let header = loop {
+        match scanner.step().unwrap() {
+            Step::Frame { offset, header, .. } if offset as usize == at => break header,
+            _ => {}
+        }
+    };
+    let frame = encode_frame(FrameKind::Batch, header.first_seq, header.rows, &vec![7; header.len as usize]);
+    bytes[at..at + frame.len()].copy_from_slice(&frame);
+    std::fs::write(&path, &bytes).unwrap();
+    let sending = stage.send();
+    stage.wait_for("all told", &sending.status, |stage| stage.spool.feed().waiting().rows == 0);
+    assert_eq!(stage.gaps(), [(0, 2, GapReason::Damaged.into())]);
+    assert_eq!((sending.status.stored_rows(Table::Agg), sending.status.failures()), (3, 0));
+    sending.stop();
+    assert_eq!(stage.fake.books().connections, 1);
 }
