@@ -19,6 +19,9 @@ use crate::error::{RuntimeError, spawn};
 /// How long the last rows may take to the gateway once the node stops. What does not arrive waits in the spool.
 const LAST_CALL: Duration = Duration::from_secs(3);
 
+/// How often metrics follow what the uplink does.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The running uplink.
 pub struct UplinkThread {
     stop: watch::Sender<Option<tokio::time::Instant>>,
@@ -63,14 +66,26 @@ pub(crate) struct Watch {
     feed: Feed,
     metrics: UplinkMetrics,
     telemetry: Arc<Telemetry>,
+    looked_at: Option<Instant>,
 }
 
 impl Watch {
     pub(crate) fn new(status: Arc<UplinkStatus>, feed: Feed, telemetry: &Arc<Telemetry>) -> Self {
-        Self { status, feed, metrics: UplinkMetrics::new(telemetry), telemetry: Arc::clone(telemetry) }
+        Self {
+            status,
+            feed,
+            metrics: UplinkMetrics::new(telemetry),
+            telemetry: Arc::clone(telemetry),
+            looked_at: None,
+        }
     }
 
-    pub(crate) fn look(&self, now: WallTime) {
+    /// Called as often as one likes: what waits is counted over the whole spool, under the lock that storing takes too.
+    pub(crate) fn look(&mut self, now: WallTime) {
+        if self.looked_at.is_some_and(|looked_at| looked_at.elapsed() < LOOK_INTERVAL) {
+            return;
+        }
+        self.looked_at = Some(Instant::now());
         let Self { status, metrics, telemetry, .. } = self;
         metrics.connected.set(if status.is_connected() { 1.0 } else { 0.0 });
         metrics.connections.follow(status.connections() as f64);

@@ -122,9 +122,13 @@ impl View {
         let Some(last) = next_seq.checked_sub(1) else { return };
         self.confirmed.entry(epoch).or_default().insert(first_seq, last_seq.min(last));
         let View { marks, confirmed, .. } = self;
-        marks.retain(|mark| {
-            !confirmed.get(&mark.epoch).is_some_and(|set| set.contains(mark.first_seq, mark.last_seq))
-        });
+        let is_confirmed = |mark: &Mark| {
+            confirmed.get(&mark.epoch).is_some_and(|set| set.contains(mark.first_seq, mark.last_seq))
+        };
+        // From the front alone: to look at each mark with each answer would hold up whoever stores rows.
+        while marks.front().is_some_and(is_confirmed) {
+            marks.pop_front();
+        }
     }
 
     /// The number after the last one of an epoch that any segment has.
