@@ -19,6 +19,8 @@ use crate::error::{RuntimeError, spawn};
 /// How long the last rows may take to the gateway once the node stops. What does not arrive waits in the spool.
 const LAST_CALL: Duration = Duration::from_secs(3);
 
+/// What is left of the deadline to end the connection and the thread in.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often metrics follow what the uplink does.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -47,13 +49,23 @@ impl UplinkThread {
         let thread_failed = |source| RuntimeError::Thread { name: "uplink".to_owned(), source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_failed)?;
         let (stop, asked) = watch::channel(None);
-        let thread = spawn("uplink".to_owned(), move || runtime.block_on(uplink.run(asked)))?;
+        let thread = spawn("uplink".to_owned(), move || {
+            runtime.block_on(uplink.run(asked));
+            // A name that is being looked up cannot be broken off, and nobody waits for it any more.
+            runtime.shutdown_background();
+        })?;
         Ok((Self { stop, thread }, status))
+    }
+
+    /// Whether it has ended, which it does by itself only if it panicked.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Asks it to end. What the spool holds by now is still sent, for a moment.
     pub fn stop(self, deadline: Instant) -> JoinHandle<()> {
-        let until = (Instant::now() + LAST_CALL).min(deadline);
+        let latest = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
+        let until = (Instant::now() + LAST_CALL).min(latest);
         // One that has ended by itself no longer listens.
         let _ = self.stop.send(Some(tokio::time::Instant::from_std(until)));
         self.thread
