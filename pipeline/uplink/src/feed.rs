@@ -209,7 +209,9 @@ impl Cursor {
                             return Err(error);
                         }
                         self.failures = 0;
-                        return Ok(Some(self.gap(known.next_seq, GapReason::Damaged)));
+                        if self.feed.shared.views()[index(self.table)].has(&known) {
+                            return Ok(Some(self.gap(known.next_seq, GapReason::Damaged)));
+                        }
                     }
                 },
             }
@@ -227,9 +229,13 @@ impl Cursor {
     fn take(&mut self, known: &Known, piece: Piece) -> Option<Parcel> {
         let (parcel, next) = piece.into_parcel(known.epoch, self.place.seq, Some(known.next_seq))?;
         let (_, first, last) = parcel.span();
-        if matches!(parcel, Parcel::Rows { .. })
-            && !self.feed.shared.views()[index(self.table)].offer(known, first, last)
-        {
+        let view = &mut self.feed.shared.views()[index(self.table)];
+        let is_still_so = match &parcel {
+            Parcel::Rows { .. } => view.offer(known, first, last),
+            // What takes a segment's place may have what was missed in it.
+            Parcel::Gap { .. } => view.has(known),
+        };
+        if !is_still_so {
             self.open = None;
             return None;
         }

@@ -103,10 +103,15 @@ impl View {
         }
     }
 
+    /// Whether a segment is still what it was, and is not being replaced.
+    pub(crate) fn has(&self, known: &Known) -> bool {
+        let now = self.segments.get(&(known.epoch, known.first_seq));
+        now.is_some_and(|now| now.id == known.id) && !self.held.contains(&known.id)
+    }
+
     /// Notes that rows are handed out. Not where their segment has gone in the meantime.
     pub(crate) fn offer(&mut self, known: &Known, first_seq: u64, last_seq: u64) -> bool {
-        let is_there = self.segments.get(&(known.epoch, known.first_seq)).is_some_and(|now| now.id == known.id);
-        if !is_there || self.held.contains(&known.id) {
+        if !self.has(known) {
             return false;
         }
         self.offered.entry(known.epoch).or_default().insert(first_seq, last_seq);
