@@ -54,7 +54,7 @@ pub(crate) async fn serve(
             Status::unavailable("the gateway cannot store for now")
         }
         Err(End::Status(status)) => status,
-        Err(End::Gone) => return,
+        Err(End::Gone | End::Failure(Failure::Gone)) => return,
     };
     // Whoever has hung up needs no reason.
     let _ = tokio::time::timeout(ACK_DEADLINE, acks.send(Err(status))).await;

@@ -120,6 +120,7 @@ impl Service {
                 Ok(futures::stream::once(async move { Ok(result) }).boxed())
             }
             Err(Failure::Refused(refused)) => Err(self.0.refuse(&connection.name, refused)),
+            Err(Failure::Gone) => Err(Status::cancelled("the connection has ended")),
             Err(Failure::Gateway(error)) => {
                 tracing::error!(%error, "a call could not be answered");
                 Err(Status::unavailable("the gateway cannot answer for now"))
