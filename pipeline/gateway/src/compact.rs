@@ -24,8 +24,8 @@ use arrow_array::types::{TimestampMillisecondType, UInt32Type, UInt64Type};
 use arrow_array::{ArrayRef, UInt32Array};
 use kerbside_release::Table;
 use kerbside_telemetry::GatewayMetrics;
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Key;
+use object_store::{ObjectStoreExt as _, PutMode};
 
 use crate::commit::blocking;
 use crate::error::GatewayError;
@@ -115,13 +115,13 @@ impl Compactor {
         let (number, target) = blocking(move || {
             let mut named = target;
             let begun = state.begin(|number| {
-                named.key = landing::file_key(&named.table, &named.day, number, 0);
+                named.key = landing::file_key(&named.table, &named.day, state.life(), number, 0);
                 Intent::Merge { targets: vec![named.clone()], sources: intended }
             });
             Ok((begun?.0, named))
         })
         .await?;
-        if let Err(error) = landing::put(&self.store, &target, bytes).await {
+        if let Err(error) = landing::put(&self.store, &target, bytes, PutMode::Create).await {
             // The intent stays until the file is known to be gone.
             landing::delete(&self.store, &target.key).await?;
             self.drop_intent(number).await?;

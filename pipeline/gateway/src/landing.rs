@@ -1,8 +1,8 @@
 //! The landing: plain Parquet files, one folder a table and day, that anything can read.
 //!
 //! ```text
-//! agg.v1/day=2026-03-29/000000000042-0.parquet     rows of all nodes, by the day of t0 in UTC
-//! gap.v1/day=2026-03-29/000000000042-1.parquet     rows that will never come, by the day on which that was told
+//! agg.v1/day=2026-03-29/000000000042-0-9f31c05e.parquet     rows of all nodes, by the day of t0 in UTC
+//! gap.v1/day=2026-03-29/000000000042-1-9f31c05e.parquet     rows that will never come, by the day on which that was told
 //! ```
 //!
 //! Words are plain text in the files: nodes have different vocabularies, and their rows lie side by side. Names
@@ -30,6 +30,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::error::GatewayError;
+use crate::folder::Folder;
 use crate::settings::LandingSettings;
 use crate::state::LandingFile;
 
@@ -67,13 +68,13 @@ pub fn open(settings: &LandingSettings) -> Result<Store, GatewayError> {
     }
 }
 
-/// The landing in a folder. What was put is on the disk, its name included, before it is said to be.
+/// The landing in a folder. What was put or deleted is so on the disk, its name included, before it is said to be.
 ///
 /// # Errors
 /// The folder cannot be made.
 pub fn open_folder(folder: &Path) -> Result<Store, GatewayError> {
     std::fs::create_dir_all(folder).map_err(GatewayError::io(format!("the folder {}", folder.display())))?;
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
+    Ok(Arc::new(Folder::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))))
 }
 
 /// The columns of a table in the landing: those that are released, with words as plain text.
@@ -202,9 +203,9 @@ pub(crate) fn now_millis() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A file's name: `number` is never used twice.
-pub(crate) fn file_key(table: &str, day: &str, number: u64, place: usize) -> String {
-    format!("{table}/day={day}/{number:012}-{place}.parquet")
+/// A file's name: `number` is never used twice in a `life` of the state.
+pub(crate) fn file_key(table: &str, day: &str, life: u32, number: u64, place: usize) -> String {
+    format!("{table}/day={day}/{number:012}-{place}-{life:08x}.parquet")
 }
 
 /// Writes batches of one table as the bytes of a file.
@@ -244,31 +245,17 @@ pub(crate) fn decode(table: &str, bytes: Bytes) -> Result<Vec<RecordBatch>, Gate
     reader.map(|batch| plain(&batch?, &schema)).collect()
 }
 
-/// Puts a file where none of its name is. One of its name and length is what an attempt before has put there whose
-/// answer was lost.
-pub(crate) async fn put(store: &Store, file: &LandingFile, bytes: Bytes) -> Result<(), GatewayError> {
-    let key = Key::from(file.key.as_str());
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match store.put_opts(&key, PutPayload::from_bytes(bytes), options).await {
-        Ok(_) => Ok(()),
-        Err(error @ object_store::Error::AlreadyExists { .. }) => {
-            if is_there(store, file).await? {
-                Ok(())
-            } else {
-                Err(error.into())
-            }
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether a file is there, whole.
-pub(crate) async fn is_there(store: &Store, file: &LandingFile) -> Result<bool, GatewayError> {
-    match store.head(&Key::from(file.key.as_str())).await {
-        Ok(found) => Ok(found.size == file.bytes),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+/// Puts a file. At the first try nothing may be under its name; at the next there is perhaps what a try before has put
+/// there, whose answer was lost, in whole or in part.
+pub(crate) async fn put(
+    store: &Store,
+    file: &LandingFile,
+    bytes: Bytes,
+    mode: PutMode,
+) -> Result<(), GatewayError> {
+    let options = PutOptions { mode, ..PutOptions::default() };
+    store.put_opts(&Key::from(file.key.as_str()), PutPayload::from_bytes(bytes), options).await?;
+    Ok(())
 }
 
 /// Deletes a file; one that is not there is deleted.

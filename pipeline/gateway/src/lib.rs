@@ -20,6 +20,7 @@ pub mod check;
 mod commit;
 mod compact;
 mod error;
+mod folder;
 mod gateway;
 mod get;
 mod import;
