@@ -98,6 +98,7 @@ impl Gateway {
             pins: Arc::clone(&pins),
             metrics: metrics.clone(),
             rules: Rules { after: settings.compact_after, retention: settings.retention.clone() },
+            turn: Arc::default(),
         };
         let compacting = tokio::spawn(compact::run(compactor.clone()));
         let shared = Shared {
