@@ -35,7 +35,7 @@ const WAITING_BYTES: usize = 128 << 20;
 /// Bytes that a job counts for beside its own.
 const JOB_BYTES: usize = 1024;
 /// The most ranges that are remembered of a stream: a node that leaves more holes than this is not one of ours.
-const MAX_STORED_RANGES: usize = 1 << 16;
+const MAX_STORED_RANGES: usize = 4096;
 /// How often a file is tried, and for how long to wait after the first.
 const TRIES: u32 = 4;
 const WAIT: Duration = Duration::from_millis(200);

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{BooleanArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
@@ -144,22 +143,31 @@ pub(crate) fn gap_batch(gaps: &[GapRow], told_at: i64) -> Result<RecordBatch, Ga
     )?)
 }
 
-/// The rows of a batch by the day of their `t0`.
-pub(crate) fn by_day(batch: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, GatewayError> {
-    let column =
-        batch.column_by_name("t0").and_then(|column| column.as_primitive_opt::<TimestampMillisecondType>());
-    let Some(times) = column else {
-        return Err(GatewayError::StateContent("a batch without t0".to_owned()));
-    };
-    let day = |time: i64| time.div_euclid(DAY_MILLIS);
-    let mut days: Vec<i64> = times.values().iter().map(|time| day(*time)).collect();
+fn times_of(batch: &RecordBatch) -> Result<&TimestampMillisecondArray, GatewayError> {
+    let column = batch.column_by_name("t0").and_then(|column| column.as_primitive_opt());
+    column.ok_or_else(|| GatewayError::StateContent("a batch without t0".to_owned()))
+}
+
+fn day_of(time: i64) -> i64 {
+    time.div_euclid(DAY_MILLIS)
+}
+
+/// The days of the `t0` of a batch, in order.
+pub(crate) fn days_of(batch: &RecordBatch) -> Result<Vec<i64>, GatewayError> {
+    let mut days: Vec<i64> = times_of(batch)?.values().iter().map(|time| day_of(*time)).collect();
     days.sort_unstable();
     days.dedup();
+    Ok(days)
+}
+
+/// The rows of a batch by the day of their `t0`.
+pub(crate) fn by_day(batch: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, GatewayError> {
+    let (times, days) = (times_of(batch)?, days_of(batch)?);
     if let [only] = days.as_slice() {
         return Ok(vec![(*only, batch.clone())]);
     }
     let of_day = |wanted: i64| {
-        let mask: BooleanArray = times.values().iter().map(|time| Some(day(*time) == wanted)).collect();
+        let mask: BooleanArray = times.values().iter().map(|time| Some(day_of(*time) == wanted)).collect();
         Ok((wanted, arrow_select::filter::filter_record_batch(batch, &mask)?))
     };
     days.into_iter().map(of_day).collect()

@@ -16,7 +16,7 @@ use crate::check::Checker;
 use crate::commit::{Job, Outcome, What, blocking};
 use crate::error::GatewayError;
 use crate::ipc;
-use crate::landing::now_millis;
+use crate::landing::{self, now_millis};
 use crate::refused::Refused;
 use crate::service::Shared;
 use crate::session::{Connection, Failure};
@@ -163,6 +163,7 @@ impl<'a> Put<'a> {
         let opened =
             tokio::task::spawn_blocking(move || leases.open(&of, wire::table_number(table), &opened, &open));
         opened.await.map_err(|_| End::Status(Status::internal("the call failed")))??;
+        take_epoch(shared, &key)?;
         Ok(Self {
             shared,
             connection,
@@ -200,10 +201,12 @@ impl<'a> Put<'a> {
             Said::Rows(numbers) => {
                 self.meter(0, message)?;
                 let checker = &self.checker;
-                let checked = self.shared.guarded(|| checker.rows(header, body, &numbers));
+                let checked = self.shared.guarded(|| checker.rows(header, body, &numbers, now_millis()));
                 match checked {
                     Ok(batch) => {
                         self.pin().await?;
+                        let days = landing::days_of(&batch)?;
+                        self.shared.quotas.take_days(&self.connection.name, &self.key.table, days, now())?;
                         self.shared.quotas.take(&self.connection.name, batch.num_rows() as u64, 0, now())?;
                         // Decoded it takes about as much: the words are shared.
                         let bytes = header.len() + body.len();
@@ -320,6 +323,14 @@ pub(crate) async fn pin(shared: &Shared, checker: &Checker, key: &StreamKey) -> 
             let state = Arc::clone(&shared.state);
             Ok(blocking(move || state.set_vocabulary(&node, &hash, &table, digest)).await?)
         }
+    }
+}
+
+/// An epoch that is new counts: each is remembered for ever.
+pub(crate) fn take_epoch(shared: &Shared, key: &StreamKey) -> Result<(), Refused> {
+    match shared.state.last_stored(key) {
+        Some(_) => Ok(()),
+        None => shared.quotas.take_epoch(&key.node, key.epoch, now()),
     }
 }
 
