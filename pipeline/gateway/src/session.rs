@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     import: Mutex<Option<Arc<Manifest>>>,
     /// Becomes true when another connection has taken this one's place.
     fenced: watch::Sender<bool>,
+    /// Becomes true when it has the lease of its node.
+    leased: watch::Sender<bool>,
     /// It is gone: a question that is answered after its end must leave no lease.
     closed: AtomicBool,
 }
@@ -56,6 +58,7 @@ impl Connection {
             streams: Semaphore::new(STREAMS),
             import: Mutex::default(),
             fenced: watch::Sender::new(false),
+            leased: watch::Sender::new(false),
             closed: AtomicBool::new(false),
         }
     }
@@ -63,6 +66,11 @@ impl Connection {
     /// Tells when another connection has taken this one's place.
     pub(crate) fn fenced(&self) -> watch::Receiver<bool> {
         self.fenced.subscribe()
+    }
+
+    /// Tells when it has the lease of its node.
+    pub(crate) fn leased(&self) -> watch::Receiver<bool> {
+        self.leased.subscribe()
     }
 
     pub(crate) fn set_import(&self, manifest: Manifest) {
@@ -179,6 +187,7 @@ impl Leases {
             self.state.set_tokens(node, tokens)?;
         }
         let lease = Lease { connection: Arc::clone(connection), tokens, asked };
+        connection.leased.send_replace(true);
         if let Some(old) = held.insert(node.to_owned(), lease)
             && old.connection.id != connection.id
         {
