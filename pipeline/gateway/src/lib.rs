@@ -26,6 +26,7 @@ mod get;
 mod import;
 mod ipc;
 pub mod landing;
+mod parts;
 mod put;
 mod quota;
 mod refused;
