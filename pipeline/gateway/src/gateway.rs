@@ -22,6 +22,7 @@ use crate::serve::{self, Endings};
 use crate::service::{Service, Shared};
 use crate::session::Leases;
 use crate::settings::Settings;
+use crate::sparing::Sparing;
 use crate::state::State;
 use crate::status;
 
@@ -109,6 +110,7 @@ impl Gateway {
             entrance,
             pins,
             metrics: metrics.clone(),
+            refusals: Sparing::default(),
             accept_demo: settings.accept_demo,
             tls: settings.tls.clone(),
             stop: stopping.clone(),

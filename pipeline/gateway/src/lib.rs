@@ -34,6 +34,7 @@ mod serve;
 mod service;
 mod session;
 pub mod settings;
+mod sparing;
 pub mod state;
 mod status;
 mod summary;

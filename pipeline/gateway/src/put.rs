@@ -297,10 +297,13 @@ impl Shared {
         })
     }
 
-    /// Counts and logs a refusal, and gives it as the end of a stream or call.
+    /// Counts and, if it is not the same again, logs a refusal, and gives it as the end of a stream or call.
     pub(crate) fn refuse(&self, name: &str, refused: Refused) -> Status {
         self.metrics.refused(refused.refusal.name()).increment();
-        tracing::warn!(peer = name, reason = refused.refusal.name(), why = %refused.why, "refused");
+        let reason = refused.refusal.name();
+        if let Some(withheld) = self.refusals.may(reason, Instant::now()) {
+            tracing::warn!(peer = name, reason, why = %refused.why, withheld, "refused");
+        }
         refused.into_status()
     }
 }

@@ -29,6 +29,7 @@ use tonic::transport::server::Connected;
 use crate::put::is_true;
 use crate::service::Service;
 use crate::session::{Connection, Leases};
+use crate::sparing::Sparing;
 
 /// The first byte may take so long.
 const FIRST_BYTE_DEADLINE: Duration = Duration::from_secs(10);
@@ -90,6 +91,7 @@ pub(crate) async fn serve(
         cut: endings.cut.clone(),
         handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
         connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        refusals: Sparing::default(),
         names: Mutex::default(),
     });
     let mut stop = endings.stop;
@@ -130,6 +132,7 @@ struct Door {
     cut: watch::Receiver<bool>,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    refusals: Sparing,
     /// How many connections each identity has.
     names: Mutex<HashMap<Identity, usize>>,
 }
@@ -159,7 +162,9 @@ impl Door {
 
     fn refuse(&self, peer: SocketAddr, reason: &'static str, why: &str) {
         self.metrics.handshakes_refused(reason).increment();
-        tracing::warn!(%peer, reason, why, "a connection was refused");
+        if let Some(withheld) = self.refusals.may(reason, Instant::now()) {
+            tracing::warn!(%peer, reason, why, withheld, "a connection was refused");
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use crate::put;
 use crate::quota::Quotas;
 use crate::refused::Refused;
 use crate::session::{Connection, Failure, Leases};
+use crate::sparing::Sparing;
 use crate::state::State;
 
 /// The longest body of a [`wire::RESUME`], in bytes.
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) entrance: Entrance,
     pub(crate) pins: Arc<Pins>,
     pub(crate) metrics: GatewayMetrics,
+    pub(crate) refusals: Sparing,
     pub(crate) accept_demo: bool,
     /// Who may vouch for what a courier brings.
     pub(crate) tls: TlsFiles,

@@ -159,8 +159,8 @@ impl Leases {
         let known = self.state.tokens(node);
         let is_held = held.get(node).is_some_and(|lease| lease.connection.id != connection.id);
         if !may_go_on(known, request.token, &asked, &self.state.epochs(node), is_held) {
-            tracing::warn!(node, "came with an old token, or without: it is a copy, or its spool was set back");
-            return Err(Refused::new(Refusal::IdentityConflict, "another node came with this identity").into());
+            let why = "an old token, or none: it is a copy of the node, or its spool was set back";
+            return Err(Refused::new(Refusal::IdentityConflict, why).into());
         }
         let mut stored = Vec::new();
         for position in &request.streams {
