@@ -47,6 +47,21 @@ async fn f_42_who_has_no_valid_certificate_is_told_apart_by_reason() {
     gateway.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_takes_nobodys_turn() {
+    let city = City::new();
+    let gateway = city.start().await;
+    let mut silent = Vec::new();
+    // More than may shake hands at a time.
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(gateway.address()).await.unwrap());
+    }
+    let batches = Cabinet::new("cabinet", 7).agg(1);
+    deliver(gateway.address(), &city.issue(Role::Node, "cabinet"), 0, &batches).await;
+    assert_eq!(shaken_off(&gateway, "too_slow"), 0.0, "it had its turn before they were given up");
+    gateway.stop().await.unwrap();
+}
+
 /// Whether a connection fails at once or at its first call: with TLS 1.3 a client hears of it after its own handshake.
 async fn refused_at_the_door(address: std::net::SocketAddr, files: &TlsFiles) -> bool {
     match connect(address, files).await {

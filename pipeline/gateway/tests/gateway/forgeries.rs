@@ -38,7 +38,17 @@ pub(crate) fn with_words(batch: &RecordBatch, name: &str, words: &[&str]) -> Rec
     with_column(batch, name, column)
 }
 
-fn times(batch: &RecordBatch, millis: i64) -> ArrayRef {
+/// The list of words of a column.
+pub(crate) fn words(batch: &RecordBatch, name: &str) -> Vec<String> {
+    let column = batch.column_by_name(name).unwrap();
+    let list = match column.as_dictionary_opt::<UInt8Type>() {
+        Some(words) => words.values(),
+        None => column.as_dictionary::<UInt16Type>().values(),
+    };
+    list.as_string::<i32>().iter().map(|word| word.unwrap().to_owned()).collect()
+}
+
+pub(crate) fn times(batch: &RecordBatch, millis: i64) -> ArrayRef {
     Arc::new(TimestampMillisecondArray::from(vec![millis; batch.num_rows()]).with_timezone("UTC"))
 }
 type Forge = fn(&RecordBatch) -> RecordBatch;

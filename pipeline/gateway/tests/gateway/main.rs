@@ -17,3 +17,4 @@ mod importing;
 mod lies;
 mod line;
 mod reading;
+mod tables;
