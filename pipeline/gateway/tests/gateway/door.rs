@@ -1,6 +1,5 @@
 //! Who is not let in, or speaks no TLS, is told apart by reason.
 
-use kerbside_release::Table;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
