@@ -46,6 +46,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
             .or_else(|| cause.downcast_ref::<kerbside_runtime::RuntimeError>().map(Classified::kind))
             .or_else(|| cause.downcast_ref::<kerbside_models::ModelError>().map(Classified::kind))
             .or_else(|| cause.downcast_ref::<kerbside_uplink::ReadError>().map(Classified::kind))
+            .or_else(|| cause.downcast_ref::<kerbside_uplink::client::UplinkError>().map(Classified::kind))
             .or_else(|| cause.downcast_ref::<kerbside_uplink::enroll::EnrollError>().map(Classified::kind))
             .or_else(|| cause.downcast_ref::<kerbside_uplink::export::ExportError>().map(Classified::kind))
             .or_else(|| cause.downcast_ref::<kerbside_release::LedgerError>().map(Classified::kind))

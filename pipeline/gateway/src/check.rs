@@ -115,11 +115,18 @@ impl Checker {
         Some(digest.finalize().into())
     }
 
-    /// Checks a batch of rows and gives it, its columns typed and its words as a dictionary.
+    /// Checks a batch of rows and gives it, its columns typed and its words as a dictionary. `now` is in milliseconds
+    /// since 1970.
     ///
     /// # Errors
     /// This batch alone is to be refused.
-    pub fn rows(&self, header: &[u8], body: &[u8], numbers: &wire::Rows) -> Result<RecordBatch, Refused> {
+    pub fn rows(
+        &self,
+        header: &[u8],
+        body: &[u8],
+        numbers: &wire::Rows,
+        now: i64,
+    ) -> Result<RecordBatch, Refused> {
         if header.len() + body.len() > wire::MAX_MESSAGE_BYTES {
             return Err(Refused::new(Refusal::Size, format!("a batch of {} bytes", header.len() + body.len())));
         }
@@ -137,14 +144,14 @@ impl Checker {
         if rows == 0 || last.is_none_or(|last| numbers.last_seq < last) || numbers.last_seq == u64::MAX {
             return Err(Refused::new(Refusal::Malformed, "the numbers do not fit the rows"));
         }
-        rules.check(&batch, self.epoch, numbers.first_seq, self.accept_demo)?;
+        rules.check(&batch, self.epoch, numbers.first_seq, self.accept_demo, now)?;
         Ok(batch)
     }
 }
 
 /// Reads the messages of a stream out of foreign bytes, as the gateway reads those of a stream: the schema first, then
 /// words and rows, each as two lengths of 32 bits, little-endian, its header and its body. Gives the batches that would
-/// be stored. For tests and fuzzing: checksums and numbers are taken as given.
+/// be stored. For tests and fuzzing: checksums and numbers are taken as given, and no day is too late.
 pub fn read_messages(node: &str, epoch: u32, table: &str, mut bytes: &[u8]) -> Vec<RecordBatch> {
     let mut checker: Option<Checker> = None;
     let mut batches = Vec::new();
@@ -166,7 +173,7 @@ pub fn read_messages(node: &str, epoch: u32, table: &str, mut bytes: &[u8]) -> V
         }
         let crc = wire::checksum(header, body);
         let numbers = wire::Rows { first_seq, last_seq: first_seq + ipc::MAX_ROWS as u64, crc };
-        if let Ok(batch) = known.rows(header, body, &numbers) {
+        if let Ok(batch) = known.rows(header, body, &numbers, i64::MAX) {
             first_seq += batch.num_rows() as u64;
             batches.push(batch);
         }

@@ -7,8 +7,8 @@
 //! 3. files and numbers go into the state's lists, and the intent is gone,
 //! 4. the rows are acknowledged.
 //!
-//! At the start every intent that is open is settled: where all of its files are there the commit is finished, else they
-//! are deleted, and the nodes send the rows again. Which numbers are stored already is looked at here, one job after
+//! At the start every intent that is open is undone: nobody knows whether its files are whole, so they are deleted, and
+//! the nodes send the rows again, which nobody has acknowledged. Which numbers are stored already is looked at here, one job after
 //! the other, so rows that come twice at the same time are stored once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +21,7 @@ use bytes::Bytes;
 use kerbside_telemetry::GatewayMetrics;
 use kerbside_uplink::ranges::RangeSet;
 use kerbside_uplink::wire::{GapReason, Refusal};
+use object_store::PutMode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::error::GatewayError;
@@ -34,7 +35,7 @@ const WAITING_BYTES: usize = 128 << 20;
 /// Bytes that a job counts for beside its own.
 const JOB_BYTES: usize = 1024;
 /// The most ranges that are remembered of a stream: a node that leaves more holes than this is not one of ours.
-const MAX_STORED_RANGES: usize = 1 << 16;
+const MAX_STORED_RANGES: usize = 4096;
 /// How often a file is tried, and for how long to wait after the first.
 const TRIES: u32 = 4;
 const WAIT: Duration = Duration::from_millis(200);
@@ -157,7 +158,7 @@ impl Committer {
             let state = Arc::clone(&self.state);
             let (plan_files, ranges) = (plan.files.clone(), plan.ranges.clone());
             let (number, intent) =
-                blocking(move || state.begin(|number| named(number, plan_files, ranges))).await?;
+                blocking(move || state.begin(|number| named(state.life(), number, plan_files, ranges))).await?;
             let Intent::Commit { files, ranges } = intent else { return Err(GatewayError::Ended("a commit")) };
             for (file, bytes) in files.iter().zip(&plan.bytes) {
                 if let Err(error) = self.put(file, bytes).await {
@@ -188,16 +189,17 @@ impl Committer {
     }
 
     async fn put(&self, file: &LandingFile, bytes: &Bytes) -> Result<(), GatewayError> {
-        let mut wait = WAIT;
+        let (mut wait, mut mode) = (WAIT, PutMode::Create);
         for _ in 1..TRIES {
-            match landing::put(&self.store, file, bytes.clone()).await {
+            match landing::put(&self.store, file, bytes.clone(), mode).await {
                 Ok(()) => return Ok(()),
                 Err(error) => tracing::warn!(%error, file = %file.key, "a file could not be stored; once more"),
             }
             tokio::time::sleep(wait).await;
             wait *= 2;
+            mode = PutMode::Overwrite;
         }
-        landing::put(&self.store, file, bytes.clone()).await
+        landing::put(&self.store, file, bytes.clone(), mode).await
     }
 
     fn measure_landing(&self, table: &str) {
@@ -236,7 +238,7 @@ impl Committer {
     }
 }
 
-/// Finishes or undoes everything that was begun before a crash. To be called before anything else is begun.
+/// Undoes everything that was begun before a crash. To be called before anything else is begun.
 ///
 /// # Errors
 /// The state or the landing cannot be read or written.
@@ -249,15 +251,7 @@ pub async fn settle_all(state: &State, store: &Store) -> Result<(), GatewayError
 
 async fn settle(state: &State, store: &Store, number: u64, intent: &Intent) -> Result<(), GatewayError> {
     match intent {
-        Intent::Commit { files, ranges } => {
-            let mut are_there = true;
-            for file in files {
-                are_there &= landing::is_there(store, file).await?;
-            }
-            if are_there {
-                tracing::info!(number, "a commit that was broken off is finished");
-                return state.finish_commit(number, files, ranges);
-            }
+        Intent::Commit { files, .. } => {
             tracing::info!(number, "a commit that was broken off is undone; its rows come again");
             for file in files {
                 landing::delete(store, &file.key).await?;
@@ -277,9 +271,9 @@ async fn settle(state: &State, store: &Store, number: u64, intent: &Intent) -> R
     state.drop_intent(number)
 }
 
-fn named(number: u64, mut files: Vec<LandingFile>, ranges: Vec<(StreamKey, Ranges)>) -> Intent {
+fn named(life: u32, number: u64, mut files: Vec<LandingFile>, ranges: Vec<(StreamKey, Ranges)>) -> Intent {
     for (place, file) in files.iter_mut().enumerate() {
-        file.key = landing::file_key(&file.table, &file.day, number, place);
+        file.key = landing::file_key(&file.table, &file.day, life, number, place);
     }
     Intent::Commit { files, ranges }
 }

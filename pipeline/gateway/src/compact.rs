@@ -24,8 +24,9 @@ use arrow_array::types::{TimestampMillisecondType, UInt32Type, UInt64Type};
 use arrow_array::{ArrayRef, UInt32Array};
 use kerbside_release::Table;
 use kerbside_telemetry::GatewayMetrics;
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path as Key;
+use object_store::{ObjectStoreExt as _, PutMode};
+use tokio::sync::Mutex;
 
 use crate::commit::blocking;
 use crate::error::GatewayError;
@@ -62,23 +63,40 @@ pub(crate) struct Compactor {
     pub(crate) pins: Arc<Pins>,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) rules: Rules,
+    /// One round at a time: a round undoes merges that are open, and those of another round are.
+    pub(crate) turn: Arc<Mutex<()>>,
 }
 
 impl Compactor {
     /// Looks at every partition once. `now` is in milliseconds since 1970.
     ///
     /// # Errors
-    /// The state or the landing cannot be read or written. What was begun is finished or undone later.
+    /// The first of those that came: the state or the landing cannot be read or written. What was begun is finished or
+    /// undone later, and a partition that fails keeps no other from its turn.
     pub(crate) async fn round(&self, now: i64) -> Result<(), GatewayError> {
-        self.finish_deletions().await?;
-        for (table, day) in self.state.days() {
-            if self.is_expired(&table, &day, now) {
-                self.expire(&table, &day).await?;
-            } else {
-                while self.merge(&table, &day, now).await? {}
+        let _turn = self.turn.lock().await;
+        let mut first = self.finish().await.err();
+        let (expired, kept): (Vec<_>, Vec<_>) =
+            self.state.days().into_iter().partition(|(table, day)| self.is_expired(table, day, now));
+        // What must go goes first: merging may take long, or fail.
+        for (table, day) in expired {
+            if let Err(error) = self.expire(&table, &day).await {
+                tracing::error!(%error, table, day, "a day that was kept long enough could not be deleted; once more later");
+                first.get_or_insert(error);
+            }
+        }
+        for (table, day) in kept {
+            if let Err(error) = self.merge_all(&table, &day, now).await {
+                tracing::error!(%error, table, day, "small files could not be merged; once more later");
+                first.get_or_insert(error);
             }
         }
         self.measure();
+        first.map_or(Ok(()), Err)
+    }
+
+    async fn merge_all(&self, table: &str, day: &str, now: i64) -> Result<(), GatewayError> {
+        while self.merge(table, day, now).await? {}
         Ok(())
     }
 
@@ -115,13 +133,13 @@ impl Compactor {
         let (number, target) = blocking(move || {
             let mut named = target;
             let begun = state.begin(|number| {
-                named.key = landing::file_key(&named.table, &named.day, number, 0);
+                named.key = landing::file_key(&named.table, &named.day, state.life(), number, 0);
                 Intent::Merge { targets: vec![named.clone()], sources: intended }
             });
             Ok((begun?.0, named))
         })
         .await?;
-        if let Err(error) = landing::put(&self.store, &target, bytes).await {
+        if let Err(error) = landing::put(&self.store, &target, bytes, PutMode::Create).await {
             // The intent stays until the file is known to be gone.
             landing::delete(&self.store, &target.key).await?;
             self.drop_intent(number).await?;
@@ -156,14 +174,21 @@ impl Compactor {
         self.delete(number, &keys).await
     }
 
-    /// Deletions that readers held up, or that were broken off.
-    async fn finish_deletions(&self) -> Result<(), GatewayError> {
+    /// Deletions that readers held up, or that were broken off, and merges that could not even be undone.
+    async fn finish(&self) -> Result<(), GatewayError> {
+        let mut result = Ok(());
         for (number, intent) in self.state.open_intents()? {
-            if let Intent::Delete { keys } = intent {
-                self.delete(number, &keys).await?;
+            let keys = match intent {
+                Intent::Delete { keys } => keys,
+                Intent::Merge { targets, .. } => targets.into_iter().map(|file| file.key).collect(),
+                Intent::Commit { .. } => continue,
+            };
+            if let Err(error) = self.delete(number, &keys).await {
+                tracing::error!(%error, number, "files could not be deleted; once more later");
+                result = Err(error);
             }
         }
-        Ok(())
+        result
     }
 
     async fn delete(&self, number: u64, keys: &[String]) -> Result<(), GatewayError> {
@@ -245,9 +270,8 @@ fn sorted(table: &str, batches: &[RecordBatch]) -> Result<RecordBatch, GatewayEr
 pub(crate) async fn run(compactor: Compactor) {
     let pause = (compactor.rules.after / 4).clamp(Duration::from_secs(15), Duration::from_secs(15 * 60));
     loop {
-        if let Err(error) = compactor.round(landing::now_millis()).await {
-            tracing::error!(%error, "small files could not be merged; once more later");
-        }
+        // What failed is in the log, and comes again.
+        let _ = compactor.round(landing::now_millis()).await;
         tokio::time::sleep(pause).await;
     }
 }

@@ -16,11 +16,13 @@ use crate::compact::{self, Compactor, Rules};
 use crate::error::GatewayError;
 use crate::get::Pins;
 use crate::landing::{self, Store};
+use crate::parts::Parts;
 use crate::quota::Quotas;
 use crate::serve::{self, Endings};
 use crate::service::{Service, Shared};
 use crate::session::Leases;
 use crate::settings::Settings;
+use crate::sparing::Sparing;
 use crate::state::State;
 use crate::status;
 
@@ -34,11 +36,10 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     stop: watch::Sender<bool>,
     cut: watch::Sender<bool>,
-    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    server: JoinHandle<()>,
     committer: JoinHandle<Result<(), GatewayError>>,
     compactor: Compactor,
-    /// Becomes true when a part has ended that must not.
-    ended: watch::Receiver<bool>,
+    parts: Parts,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -71,7 +72,7 @@ impl Gateway {
         let (healthy, alive) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
-        let (tell_end, ended) = watch::channel(false);
+        let parts = Parts::new();
         let (committer, entrance) = Committer::new(
             Arc::clone(&state),
             Arc::clone(&store),
@@ -79,17 +80,17 @@ impl Gateway {
             settings.commit_interval,
             Arc::clone(&healthy),
         );
-        let committer = tokio::spawn({
-            let (alive, tell_end) = (Arc::clone(&alive), tell_end.clone());
+        let committer = parts.start("the committer", {
+            let alive = Arc::clone(&alive);
             async move {
                 let result = committer.run().await;
                 alive.store(false, Ordering::Release);
-                tell_end.send_replace(true);
                 result
             }
         });
         let (config_sender, config) = watch::channel(Arc::clone(files.current()));
-        let reloading = tokio::spawn(serve::reload(files, config_sender, metrics.clone()));
+        let reloading =
+            parts.start("the watch over certificates", serve::reload(files, config_sender, metrics.clone()));
         let leases = Arc::new(Leases::new(Arc::clone(&state), settings.nodes.clone(), metrics.clone()));
         let pins = Arc::new(Pins::default());
         let compactor = Compactor {
@@ -98,8 +99,9 @@ impl Gateway {
             pins: Arc::clone(&pins),
             metrics: metrics.clone(),
             rules: Rules { after: settings.compact_after, retention: settings.retention.clone() },
+            turn: Arc::default(),
         };
-        let compacting = tokio::spawn(compact::run(compactor.clone()));
+        let compacting = parts.start("the merging of files", compact::run(compactor.clone()));
         let shared = Shared {
             state,
             store,
@@ -108,6 +110,7 @@ impl Gateway {
             entrance,
             pins,
             metrics: metrics.clone(),
+            refusals: Sparing::default(),
             accept_demo: settings.accept_demo,
             tls: settings.tls.clone(),
             stop: stopping.clone(),
@@ -115,14 +118,14 @@ impl Gateway {
         let endings = Endings { stop: stopping, cut: cutting };
         let service = Service(Arc::new(shared));
         let serving = serve::serve(listener, config, service, leases, metrics, endings);
-        let server = tokio::spawn(async move {
-            let result = serving.await;
-            tell_end.send_replace(true);
-            result
+        let server = parts.start("the server", async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the server ended");
+            }
         });
         let process = ProcessMetrics::new(&telemetry, env!("CARGO_PKG_VERSION"));
         let facts = status::Facts { telemetry: Arc::clone(&telemetry), process, healthy, alive };
-        let status = tokio::spawn(async move {
+        let status = parts.start("the status server", async move {
             if let Err(error) = axum::serve(status_listener, status::pages(facts)).await {
                 tracing::error!(%error, "the status server ended");
             }
@@ -136,7 +139,7 @@ impl Gateway {
             server,
             committer,
             compactor,
-            ended,
+            parts,
             helpers: vec![reloading, status, compacting],
         })
     }
@@ -172,9 +175,7 @@ impl Gateway {
 
     /// Waits until the gateway cannot go on, which it does for ever if all is well.
     pub async fn failed(&self) {
-        let mut ended = self.ended.clone();
-        // An error means that whoever could tell is gone, and so has ended.
-        let _ = ended.wait_for(|ended| *ended).await;
+        self.parts.ended().await;
     }
 
     /// Stops: no new connections, streams end with what they have sent stored and acknowledged.
@@ -182,6 +183,8 @@ impl Gateway {
     /// # Errors
     /// What the gateway failed from, if it did.
     pub async fn stop(mut self) -> Result<(), GatewayError> {
+        // Now they may end.
+        let failed = self.parts.first_ended();
         self.stop.send_replace(true);
         if !self.server.is_finished() && tokio::time::timeout(GRACE, &mut self.server).await.is_err() {
             self.cut.send_replace(true);
@@ -195,7 +198,8 @@ impl Gateway {
             let _ = helper.await;
         }
         drop(self.compactor);
-        self.committer.await.map_err(|_| GatewayError::Ended("the committer"))?
+        self.committer.await.map_err(|_| GatewayError::Ended("the committer"))??;
+        failed.map_or(Ok(()), |part| Err(GatewayError::Ended(part)))
     }
 }
 

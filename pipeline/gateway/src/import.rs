@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use crate::check::Checker;
 use crate::commit::{Job, Outcome, What};
 use crate::error::GatewayError;
-use crate::landing::now_millis;
-use crate::put::{now, pin};
+use crate::landing::{self, now_millis};
+use crate::put::{now, pin, take_epoch};
 use crate::refused::Refused;
 use crate::service::Shared;
 use crate::session::{Connection, Failure};
@@ -86,6 +86,7 @@ pub(crate) async fn segment(
     let (tell, outcomes) = mpsc::unbounded_channel();
     let key =
         StreamKey { node: manifest.node.clone(), table: listed.table.name().to_owned(), epoch: listed.epoch };
+    take_epoch(shared, &key)?;
     let taking = Taking {
         shared,
         key,
@@ -169,8 +170,9 @@ impl Taking<'_> {
             let messages = take_apart(payload).ok_or_else(malformed)?;
             let [message] = messages.as_slice() else { return Err(malformed()) };
             let crc = wire::checksum(&message.header, &message.body);
-            checker.rows(&message.header, &message.body, &wire::Rows { first_seq, last_seq, crc })
+            checker.rows(&message.header, &message.body, &wire::Rows { first_seq, last_seq, crc }, now_millis())
         })?;
+        self.shared.quotas.take_days(&self.key.node, &self.key.table, landing::days_of(&batch)?, now())?;
         self.shared.quotas.take(&self.key.node, batch.num_rows() as u64, 0, now())?;
         Ok((What::Rows(batch), bytes))
     }

@@ -1,8 +1,8 @@
 //! The landing: plain Parquet files, one folder a table and day, that anything can read.
 //!
 //! ```text
-//! agg.v1/day=2026-03-29/000000000042-0.parquet     rows of all nodes, by the day of t0 in UTC
-//! gap.v1/day=2026-03-29/000000000042-1.parquet     rows that will never come, by the day on which that was told
+//! agg.v1/day=2026-03-29/000000000042-0-9f31c05e.parquet     rows of all nodes, by the day of t0 in UTC
+//! gap.v1/day=2026-03-29/000000000042-1-9f31c05e.parquet     rows that will never come, by the day on which that was told
 //! ```
 //!
 //! Words are plain text in the files: nodes have different vocabularies, and their rows lie side by side. Names
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{BooleanArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
@@ -30,6 +29,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::error::GatewayError;
+use crate::folder::Folder;
 use crate::settings::LandingSettings;
 use crate::state::LandingFile;
 
@@ -67,13 +67,13 @@ pub fn open(settings: &LandingSettings) -> Result<Store, GatewayError> {
     }
 }
 
-/// The landing in a folder. What was put is on the disk, its name included, before it is said to be.
+/// The landing in a folder. What was put or deleted is so on the disk, its name included, before it is said to be.
 ///
 /// # Errors
 /// The folder cannot be made.
 pub fn open_folder(folder: &Path) -> Result<Store, GatewayError> {
     std::fs::create_dir_all(folder).map_err(GatewayError::io(format!("the folder {}", folder.display())))?;
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
+    Ok(Arc::new(Folder::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))))
 }
 
 /// The columns of a table in the landing: those that are released, with words as plain text.
@@ -143,22 +143,31 @@ pub(crate) fn gap_batch(gaps: &[GapRow], told_at: i64) -> Result<RecordBatch, Ga
     )?)
 }
 
-/// The rows of a batch by the day of their `t0`.
-pub(crate) fn by_day(batch: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, GatewayError> {
-    let column =
-        batch.column_by_name("t0").and_then(|column| column.as_primitive_opt::<TimestampMillisecondType>());
-    let Some(times) = column else {
-        return Err(GatewayError::StateContent("a batch without t0".to_owned()));
-    };
-    let day = |time: i64| time.div_euclid(DAY_MILLIS);
-    let mut days: Vec<i64> = times.values().iter().map(|time| day(*time)).collect();
+fn times_of(batch: &RecordBatch) -> Result<&TimestampMillisecondArray, GatewayError> {
+    let column = batch.column_by_name("t0").and_then(|column| column.as_primitive_opt());
+    column.ok_or_else(|| GatewayError::StateContent("a batch without t0".to_owned()))
+}
+
+fn day_of(time: i64) -> i64 {
+    time.div_euclid(DAY_MILLIS)
+}
+
+/// The days of the `t0` of a batch, in order.
+pub(crate) fn days_of(batch: &RecordBatch) -> Result<Vec<i64>, GatewayError> {
+    let mut days: Vec<i64> = times_of(batch)?.values().iter().map(|time| day_of(*time)).collect();
     days.sort_unstable();
     days.dedup();
+    Ok(days)
+}
+
+/// The rows of a batch by the day of their `t0`.
+pub(crate) fn by_day(batch: &RecordBatch) -> Result<Vec<(i64, RecordBatch)>, GatewayError> {
+    let (times, days) = (times_of(batch)?, days_of(batch)?);
     if let [only] = days.as_slice() {
         return Ok(vec![(*only, batch.clone())]);
     }
     let of_day = |wanted: i64| {
-        let mask: BooleanArray = times.values().iter().map(|time| Some(day(*time) == wanted)).collect();
+        let mask: BooleanArray = times.values().iter().map(|time| Some(day_of(*time) == wanted)).collect();
         Ok((wanted, arrow_select::filter::filter_record_batch(batch, &mask)?))
     };
     days.into_iter().map(of_day).collect()
@@ -202,9 +211,9 @@ pub(crate) fn now_millis() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A file's name: `number` is never used twice.
-pub(crate) fn file_key(table: &str, day: &str, number: u64, place: usize) -> String {
-    format!("{table}/day={day}/{number:012}-{place}.parquet")
+/// A file's name: `number` is never used twice in a `life` of the state.
+pub(crate) fn file_key(table: &str, day: &str, life: u32, number: u64, place: usize) -> String {
+    format!("{table}/day={day}/{number:012}-{place}-{life:08x}.parquet")
 }
 
 /// Writes batches of one table as the bytes of a file.
@@ -244,31 +253,17 @@ pub(crate) fn decode(table: &str, bytes: Bytes) -> Result<Vec<RecordBatch>, Gate
     reader.map(|batch| plain(&batch?, &schema)).collect()
 }
 
-/// Puts a file where none of its name is. One of its name and length is what an attempt before has put there whose
-/// answer was lost.
-pub(crate) async fn put(store: &Store, file: &LandingFile, bytes: Bytes) -> Result<(), GatewayError> {
-    let key = Key::from(file.key.as_str());
-    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    match store.put_opts(&key, PutPayload::from_bytes(bytes), options).await {
-        Ok(_) => Ok(()),
-        Err(error @ object_store::Error::AlreadyExists { .. }) => {
-            if is_there(store, file).await? {
-                Ok(())
-            } else {
-                Err(error.into())
-            }
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether a file is there, whole.
-pub(crate) async fn is_there(store: &Store, file: &LandingFile) -> Result<bool, GatewayError> {
-    match store.head(&Key::from(file.key.as_str())).await {
-        Ok(found) => Ok(found.size == file.bytes),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+/// Puts a file. At the first try nothing may be under its name; at the next there is perhaps what a try before has put
+/// there, whose answer was lost, in whole or in part.
+pub(crate) async fn put(
+    store: &Store,
+    file: &LandingFile,
+    bytes: Bytes,
+    mode: PutMode,
+) -> Result<(), GatewayError> {
+    let options = PutOptions { mode, ..PutOptions::default() };
+    store.put_opts(&Key::from(file.key.as_str()), PutPayload::from_bytes(bytes), options).await?;
+    Ok(())
 }
 
 /// Deletes a file; one that is not there is deleted.

@@ -16,13 +16,14 @@ use crate::check::Checker;
 use crate::commit::{Job, Outcome, What, blocking};
 use crate::error::GatewayError;
 use crate::ipc;
-use crate::landing::now_millis;
+use crate::landing::{self, now_millis};
 use crate::refused::Refused;
 use crate::service::Shared;
 use crate::session::{Connection, Failure};
 use crate::state::StreamKey;
 
-/// A stream on which nothing comes for so long is ended.
+/// A stream on which nothing comes for so long is ended. All of it is answered, so that is no failure: the node begins
+/// another when it has rows.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// An acknowledgement that is not taken for so long ends its stream.
 const ACK_DEADLINE: Duration = Duration::from_secs(60);
@@ -53,7 +54,7 @@ pub(crate) async fn serve(
             Status::unavailable("the gateway cannot store for now")
         }
         Err(End::Status(status)) => status,
-        Err(End::Gone) => return,
+        Err(End::Gone | End::Failure(Failure::Gone)) => return,
     };
     // Whoever has hung up needs no reason.
     let _ = tokio::time::timeout(ACK_DEADLINE, acks.send(Err(status))).await;
@@ -106,9 +107,8 @@ impl<'a> Put<'a> {
         acks: &'a Acks,
     ) -> Result<(), End> {
         let (mut fenced, mut stop) = (connection.fenced(), shared.stop.clone());
-        let first = tokio::time::timeout(IDLE, messages.message()).await;
-        let first = first.map_err(|_| idle())?.map_err(|status| broken(&status))?;
-        let Some(first) = first else { return Ok(()) };
+        let Ok(first) = tokio::time::timeout(IDLE, messages.message()).await else { return Ok(()) };
+        let Some(first) = first.map_err(|status| broken(&status))? else { return Ok(()) };
         let (tell, mut outcomes) = mpsc::unbounded_channel();
         let mut put = Self::open(shared, connection, acks, tell, &first).await?;
         let mut has_ended = false;
@@ -132,7 +132,7 @@ impl<'a> Put<'a> {
                     None => has_ended = true,
                 },
                 () = is_true(&mut stop), if may_read => {}
-                () = tokio::time::sleep_until(deadline), if put.in_flight == 0 => return Err(idle()),
+                () = tokio::time::sleep_until(deadline), if put.in_flight == 0 => return Ok(()),
             }
         }
     }
@@ -163,6 +163,7 @@ impl<'a> Put<'a> {
         let opened =
             tokio::task::spawn_blocking(move || leases.open(&of, wire::table_number(table), &opened, &open));
         opened.await.map_err(|_| End::Status(Status::internal("the call failed")))??;
+        take_epoch(shared, &key)?;
         Ok(Self {
             shared,
             connection,
@@ -200,10 +201,12 @@ impl<'a> Put<'a> {
             Said::Rows(numbers) => {
                 self.meter(0, message)?;
                 let checker = &self.checker;
-                let checked = self.shared.guarded(|| checker.rows(header, body, &numbers));
+                let checked = self.shared.guarded(|| checker.rows(header, body, &numbers, now_millis()));
                 match checked {
                     Ok(batch) => {
                         self.pin().await?;
+                        let days = landing::days_of(&batch)?;
+                        self.shared.quotas.take_days(&self.connection.name, &self.key.table, days, now())?;
                         self.shared.quotas.take(&self.connection.name, batch.num_rows() as u64, 0, now())?;
                         // Decoded it takes about as much: the words are shared.
                         let bytes = header.len() + body.len();
@@ -294,10 +297,13 @@ impl Shared {
         })
     }
 
-    /// Counts and logs a refusal, and gives it as the end of a stream or call.
+    /// Counts and, if it is not the same again, logs a refusal, and gives it as the end of a stream or call.
     pub(crate) fn refuse(&self, name: &str, refused: Refused) -> Status {
         self.metrics.refused(refused.refusal.name()).increment();
-        tracing::warn!(peer = name, reason = refused.refusal.name(), why = %refused.why, "refused");
+        let reason = refused.refusal.name();
+        if let Some(withheld) = self.refusals.may(reason, Instant::now()) {
+            tracing::warn!(peer = name, reason, why = %refused.why, withheld, "refused");
+        }
         refused.into_status()
     }
 }
@@ -323,6 +329,14 @@ pub(crate) async fn pin(shared: &Shared, checker: &Checker, key: &StreamKey) -> 
     }
 }
 
+/// An epoch that is new counts: each is remembered for ever.
+pub(crate) fn take_epoch(shared: &Shared, key: &StreamKey) -> Result<(), Refused> {
+    match shared.state.last_stored(key) {
+        Some(_) => Ok(()),
+        None => shared.quotas.take_epoch(&key.node, key.epoch, now()),
+    }
+}
+
 fn said(message: &FlightData) -> Result<Said, Refused> {
     if message.app_metadata.len() > wire::MAX_METADATA_BYTES {
         return Err(Refused::new(Refusal::Size, "too much beside the rows"));
@@ -342,10 +356,6 @@ fn broken(status: &Status) -> End {
         return Refused::new(Refusal::Malformed, "no message of Flight").into();
     }
     End::Gone
-}
-
-fn idle() -> End {
-    End::Status(Status::deadline_exceeded("nothing came for too long"))
 }
 
 /// The moment, for quotas.

@@ -1,6 +1,6 @@
 //! What one node may send, counted in memory: a restart of the gateway begins anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +11,11 @@ use crate::settings::Limits;
 
 const MINUTE_SECS: f64 = 60.0;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// Tables and days that a node's rows of one day may lie in: a node has three tables and keeps rows for a month. Each is a
+/// folder in the landing and a file in a commit.
+const DAYS_A_DAY: usize = 400;
+/// Epochs of which nothing was stored before: a spool begins one when it cannot trust its numbers.
+const EPOCHS_A_DAY: usize = 64;
 
 /// The use that all nodes make of their limits.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ struct Usage {
     day: i64,
     bytes: u64,
     vocabularies: u64,
+    days: BTreeSet<(String, i64)>,
+    epochs: BTreeSet<u32>,
 }
 
 impl Quotas {
@@ -60,6 +67,37 @@ impl Quotas {
         })
     }
 
+    /// Takes rows of these days of a table.
+    pub(crate) fn take_days(
+        &self,
+        node: &str,
+        table: &str,
+        days: Vec<i64>,
+        now: (Instant, i64),
+    ) -> Result<(), Refused> {
+        self.with(node, now, |usage, _| {
+            for day in days {
+                let place = (table.to_owned(), day);
+                if usage.days.len() >= DAYS_A_DAY && !usage.days.contains(&place) {
+                    return Err(Refused::new(Refusal::Quota, "rows of more days than a node has"));
+                }
+                usage.days.insert(place);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes an epoch of which nothing is stored yet.
+    pub(crate) fn take_epoch(&self, node: &str, epoch: u32, now: (Instant, i64)) -> Result<(), Refused> {
+        self.with(node, now, |usage, _| {
+            if usage.epochs.len() >= EPOCHS_A_DAY && !usage.epochs.contains(&epoch) {
+                return Err(Refused::new(Refusal::Quota, "more new epochs in a day than a node may have"));
+            }
+            usage.epochs.insert(epoch);
+            Ok(())
+        })
+    }
+
     fn with<T>(
         &self,
         node: &str,
@@ -70,7 +108,8 @@ impl Quotas {
         let most = self.limits.rows_per_minute as f64;
         let day = millis.div_euclid(DAY_MILLIS);
         if !nodes.contains_key(node) {
-            let usage = Usage { rows: most, filled: now, day, bytes: 0, vocabularies: 0 };
+            let (days, epochs) = (BTreeSet::new(), BTreeSet::new());
+            let usage = Usage { rows: most, filled: now, day, bytes: 0, vocabularies: 0, days, epochs };
             nodes.insert(node.to_owned(), usage);
         }
         let usage = nodes.get_mut(node).expect("it was put there if it was missing");
@@ -79,6 +118,8 @@ impl Quotas {
         usage.filled = usage.filled.max(now);
         if usage.day != day {
             (usage.day, usage.bytes, usage.vocabularies) = (day, 0, 0);
+            usage.days.clear();
+            usage.epochs.clear();
         }
         take(usage, &self.limits)
     }
@@ -103,7 +144,17 @@ mod tests {
         assert!(quotas.take("a", 1, 981, after(100)).is_err());
         assert!(quotas.take_vocabulary("a", after(100)).is_ok());
         assert!(quotas.take_vocabulary("a", after(101)).is_err());
+        let many: Vec<i64> = (0..400).collect();
+        assert!(quotas.take_days("a", "agg.v1", many.clone(), after(102)).is_ok());
+        assert!(quotas.take_days("a", "agg.v1", many, after(103)).is_ok(), "the same ones");
+        assert!(quotas.take_days("b", "agg.v1", vec![500], after(103)).is_ok(), "another node");
+        let more = quotas.take_days("a", "health.v1", vec![0], after(104));
+        assert_eq!(more.unwrap_err().refusal, Refusal::Quota, "another table");
+        assert!((0..64).all(|epoch| quotas.take_epoch("a", epoch, after(105)).is_ok()));
+        assert!(quotas.take_epoch("a", 63, after(105)).is_ok() && quotas.take_epoch("a", 64, after(105)).is_err());
         let day = 24 * 60 * 60;
+        assert!(quotas.take_epoch("a", 64, after(day)).is_ok());
+        assert!(quotas.take_days("a", "agg.v1", vec![500], after(day)).is_ok());
         assert!(quotas.take("a", 1, 1000, after(day)).is_ok());
         assert!(quotas.take_vocabulary("a", after(day)).is_ok());
     }

@@ -1,8 +1,9 @@
 //! From a TCP connection to one that the service is asked over.
 //!
 //! Every connection has a handshake of its own with certificates on both sides, under a deadline, so many at a time and
-//! no more. What fails in it is counted by its reason. A connection ends when its certificate does, when the gateway's own
-//! files were renewed (a certificate may be revoked since), or when another connection of the same node took its place.
+//! no more; who says nothing at all waits before that, and takes nobody's turn. What fails in it is counted by its reason. A connection ends when its certificate does, when the gateway's own
+//! files were renewed (a certificate may be revoked since), when another connection of the same node took its place, or
+//! when a node does not say what it wants.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,7 +29,10 @@ use tonic::transport::server::Connected;
 use crate::put::is_true;
 use crate::service::Service;
 use crate::session::{Connection, Leases};
+use crate::sparing::Sparing;
 
+/// The first byte may take so long.
+const FIRST_BYTE_DEADLINE: Duration = Duration::from_secs(10);
 /// A handshake that takes longer is given up.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Handshakes at a time.
@@ -52,6 +56,10 @@ const MAX_HEADERS: u32 = 8 << 10;
 const MAX_MESSAGE: usize = wire::MAX_MESSAGE_BYTES + (4 << 10);
 /// How long a connection whose place was taken is left open, so that it hears why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A node that has not begun with its first words by then is no node of ours, or hangs.
+const LEASE_DEADLINE: Duration = Duration::from_secs(60);
+/// A call whose request is not there by then, or that has no answer, is given up. Streams of rows are answered at once.
+const CALL_DEADLINE: Duration = Duration::from_secs(120);
 /// How long to wait after accepting failed, as it does without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The longest that a timer is set for: a certificate's end may be further than a timer goes.
@@ -83,6 +91,7 @@ pub(crate) async fn serve(
         cut: endings.cut.clone(),
         handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
         connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        refusals: Sparing::default(),
         names: Mutex::default(),
     });
     let mut stop = endings.stop;
@@ -100,6 +109,7 @@ pub(crate) async fn serve(
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS)
+        .timeout(CALL_DEADLINE)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
         .http2_max_header_list_size(MAX_HEADERS)
@@ -122,6 +132,7 @@ struct Door {
     cut: watch::Receiver<bool>,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    refusals: Sparing,
     /// How many connections each identity has.
     names: Mutex<HashMap<Identity, usize>>,
 }
@@ -151,7 +162,9 @@ impl Door {
 
     fn refuse(&self, peer: SocketAddr, reason: &'static str, why: &str) {
         self.metrics.handshakes_refused(reason).increment();
-        tracing::warn!(%peer, reason, why, "a connection was refused");
+        if let Some(withheld) = self.refusals.may(reason, Instant::now()) {
+            tracing::warn!(%peer, reason, why, withheld, "a connection was refused");
+        }
     }
 }
 
@@ -171,34 +184,42 @@ async fn accept(listener: TcpListener, door: Arc<Door>, sender: mpsc::Sender<Res
         };
         let (door, sender) = (Arc::clone(&door), sender.clone());
         tokio::spawn(async move {
-            let Ok(_turn) = door.handshakes.acquire().await else { return };
-            let shaken = tokio::time::timeout(HANDSHAKE_DEADLINE, shake_hands(&door, stream, permit)).await;
-            match shaken {
-                Ok(Ok(io)) => {
+            match let_in(&door, stream, permit).await {
+                Ok(Some(io)) => {
                     // Where nobody takes it the gateway is stopping.
                     let _ = sender.send(Ok(io)).await;
                 }
-                Ok(Err((reason, why))) => door.refuse(peer, reason, &why),
-                Err(_) => door.refuse(peer, "too_slow", "the handshake took too long"),
+                Ok(None) => {}
+                Err((reason, why)) => door.refuse(peer, reason, &why),
             }
         });
     }
 }
 
-async fn shake_hands(
-    door: &Arc<Door>,
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-) -> Result<Io, (&'static str, String)> {
+/// The reason in metrics, and the whole in words.
+type Refused = (&'static str, String);
+
+/// A connection whose handshake went well; `None` when the gateway stops.
+async fn let_in(door: &Arc<Door>, stream: TcpStream, permit: OwnedSemaphorePermit) -> Result<Option<Io>, Refused> {
     let broken = |error: io::Error| ("broken", error.to_string());
     stream.set_nodelay(true).map_err(broken)?;
     let mut first = [0];
-    let begun = stream.peek(&mut first).await.map_err(broken)?;
+    // Before its turn: with as many silent connections as there are turns nobody else would get one.
+    let begun = tokio::time::timeout(FIRST_BYTE_DEADLINE, stream.peek(&mut first)).await;
+    let begun = begun.map_err(|_| ("too_slow", "it said nothing".to_owned()))?.map_err(broken)?;
     // Every handshake begins with a record of this type.
     if begun == 1 && first != [22] {
         return Err(("plaintext", "it does not begin with a handshake".to_owned()));
     }
-    let config = door.config.borrow().clone();
+    let Ok(_turn) = door.handshakes.acquire().await else { return Ok(None) };
+    let shaken = tokio::time::timeout(HANDSHAKE_DEADLINE, shake_hands(door, stream, permit)).await;
+    shaken.map_err(|_| ("too_slow", "the handshake took too long".to_owned()))?.map(Some)
+}
+
+async fn shake_hands(door: &Arc<Door>, stream: TcpStream, permit: OwnedSemaphorePermit) -> Result<Io, Refused> {
+    // What is renewed from here on ends the connection again.
+    let mut renewed = door.config.clone();
+    let config = Arc::clone(&renewed.borrow_and_update());
     let tls = TlsAcceptor::from(config).accept(stream).await.map_err(|error| reason_of(&error))?;
     let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = certificates.first().ok_or(("no_certificate", "it has no certificate".to_owned()))?;
@@ -215,27 +236,34 @@ async fn shake_hands(
     }
     let connection = Arc::new(Connection::new(identity.name.clone(), identity.role));
     let (close, closing) = oneshot::channel();
-    tokio::spawn(end(connection.fenced(), door.config.clone(), door.cut.clone(), left, close));
+    tokio::spawn(end(Arc::clone(&connection), renewed, door.cut.clone(), left, close));
     door.metrics.connections.add(1.0);
     Ok(Io { tls, closing: Some(closing), identity, connection, door: Arc::clone(door), _permit: permit })
 }
 
 /// Waits for what ends a connection.
 async fn end(
-    mut fenced: watch::Receiver<bool>,
-    mut config: watch::Receiver<Arc<ServerConfig>>,
+    connection: Arc<Connection>,
+    mut renewed: watch::Receiver<Arc<ServerConfig>>,
     mut cut: watch::Receiver<bool>,
     left: Duration,
     mut close: oneshot::Sender<()>,
 ) {
-    config.mark_unchanged();
+    let (mut is_fenced, mut has_lease) = (connection.fenced(), connection.leased());
     let fenced = async {
-        is_true(&mut fenced).await;
+        is_true(&mut is_fenced).await;
         tokio::time::sleep(LAST_WORDS).await;
+    };
+    let silent = async {
+        let heard = tokio::time::timeout(LEASE_DEADLINE, is_true(&mut has_lease)).await;
+        if connection.role != Role::Node || heard.is_ok() {
+            std::future::pending::<()>().await;
+        }
     };
     tokio::select! {
         () = fenced => {}
-        Ok(()) = config.changed() => {}
+        () = silent => {}
+        Ok(()) = renewed.changed() => {}
         () = is_true(&mut cut) => {}
         () = tokio::time::sleep(left) => {}
         () = close.closed() => return,
@@ -244,8 +272,7 @@ async fn end(
     let _ = close.send(());
 }
 
-/// The reason in metrics, and the whole in words.
-fn reason_of(error: &io::Error) -> (&'static str, String) {
+fn reason_of(error: &io::Error) -> Refused {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>());
     let reason = match inner {
         Some(RustlsError::NoCertificatesPresented) => "no_certificate",

@@ -31,6 +31,7 @@ use crate::put;
 use crate::quota::Quotas;
 use crate::refused::Refused;
 use crate::session::{Connection, Failure, Leases};
+use crate::sparing::Sparing;
 use crate::state::State;
 
 /// The longest body of a [`wire::RESUME`], in bytes.
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) entrance: Entrance,
     pub(crate) pins: Arc<Pins>,
     pub(crate) metrics: GatewayMetrics,
+    pub(crate) refusals: Sparing,
     pub(crate) accept_demo: bool,
     /// Who may vouch for what a courier brings.
     pub(crate) tls: TlsFiles,
@@ -120,6 +122,7 @@ impl Service {
                 Ok(futures::stream::once(async move { Ok(result) }).boxed())
             }
             Err(Failure::Refused(refused)) => Err(self.0.refuse(&connection.name, refused)),
+            Err(Failure::Gone) => Err(Status::cancelled("the connection has ended")),
             Err(Failure::Gateway(error)) => {
                 tracing::error!(%error, "a call could not be answered");
                 Err(Status::unavailable("the gateway cannot answer for now"))

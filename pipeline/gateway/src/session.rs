@@ -2,10 +2,15 @@
 //!
 //! A node has one connection that may send, its lease. Every [`ResumeReply`] gives a new token, which the node keeps
 //! beside its spool before it uses it. A copy of the node (a cloned memory card) has the token of the day it was
-//! copied: once the gateway has seen a newer one used, whoever comes with an older one is refused.
+//! copied: once the gateway has seen a newer one used, whoever comes with an older one is refused. Until a stream was
+//! begun with the new one, the one before is good too, and whoever comes with it gets the same new one again: a reply may
+//! have been lost, or the request may be heard twice.
+//!
+//! Who has no token at all has lost its spool. It takes the place of nobody who is connected, and what the node had is
+//! void only once the newcomer has begun a stream.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kerbside_telemetry::GatewayMetrics;
@@ -36,6 +41,10 @@ pub(crate) struct Connection {
     import: Mutex<Option<Arc<Manifest>>>,
     /// Becomes true when another connection has taken this one's place.
     fenced: watch::Sender<bool>,
+    /// Becomes true when it has the lease of its node.
+    leased: watch::Sender<bool>,
+    /// It is gone: a question that is answered after its end must leave no lease.
+    closed: AtomicBool,
 }
 
 impl Connection {
@@ -49,12 +58,19 @@ impl Connection {
             streams: Semaphore::new(STREAMS),
             import: Mutex::default(),
             fenced: watch::Sender::new(false),
+            leased: watch::Sender::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
     /// Tells when another connection has taken this one's place.
     pub(crate) fn fenced(&self) -> watch::Receiver<bool> {
         self.fenced.subscribe()
+    }
+
+    /// Tells when it has the lease of its node.
+    pub(crate) fn leased(&self) -> watch::Receiver<bool> {
+        self.leased.subscribe()
     }
 
     pub(crate) fn set_import(&self, manifest: Manifest) {
@@ -97,6 +113,8 @@ pub(crate) enum Failure {
     Refused(Refused),
     /// The gateway cannot.
     Gateway(GatewayError),
+    /// The connection has ended meanwhile.
+    Gone,
 }
 
 impl From<Refused> for Failure {
@@ -135,10 +153,14 @@ impl Leases {
         let asked = asked(request)?;
         // Held throughout: of two that come at once one is first.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if connection.closed.load(Ordering::Acquire) {
+            return Err(Failure::Gone);
+        }
         let known = self.state.tokens(node);
-        if !may_go_on(known, request.token, &asked, &self.state.epochs(node)) {
-            tracing::warn!(node, "came with an old token, or without: it is a copy, or its spool was set back");
-            return Err(Refused::new(Refusal::IdentityConflict, "another node came with this identity").into());
+        let is_held = held.get(node).is_some_and(|lease| lease.connection.id != connection.id);
+        if !may_go_on(known, request.token, &asked, &self.state.epochs(node), is_held) {
+            let why = "an old token, or none: it is a copy of the node, or its spool was set back";
+            return Err(Refused::new(Refusal::IdentityConflict, why).into());
         }
         let mut stored = Vec::new();
         for position in &request.streams {
@@ -154,16 +176,18 @@ impl Leases {
             let ranges = set.iter().take(MAX_RANGES).map(|(first_seq, last_seq)| Range { first_seq, last_seq });
             stored.push(Stored { table: position.table, epoch: position.epoch, ranges: ranges.collect() });
         }
-        let previous = match known {
-            Some(known) if request.token == known.previous => known.previous,
-            Some(known) if request.token == known.current => known.current,
-            Some(_) => 0,
+        let instance = request.instance;
+        let tokens = match known {
+            Some(known) if known.previous != 0 && request.token != known.current => Tokens { instance, ..known },
+            Some(known) => Tokens { current: random_token()?, previous: known.current, instance },
             // A token of a gateway before this one.
-            None => request.token,
+            None => Tokens { current: random_token()?, previous: request.token, instance },
         };
-        let tokens = Tokens { current: random_token()?, previous, instance: request.instance };
-        self.state.set_tokens(node, tokens)?;
+        if known != Some(tokens) {
+            self.state.set_tokens(node, tokens)?;
+        }
         let lease = Lease { connection: Arc::clone(connection), tokens, asked };
+        connection.leased.send_replace(true);
         if let Some(old) = held.insert(node.to_owned(), lease)
             && old.connection.id != connection.id
         {
@@ -203,6 +227,7 @@ impl Leases {
     /// A connection is gone.
     pub(crate) fn release(&self, connection: &Connection) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.closed.store(true, Ordering::Release);
         if held.get(&connection.name).is_some_and(|lease| lease.connection.id == connection.id) {
             held.remove(&connection.name);
         }
@@ -228,11 +253,17 @@ fn asked(request: &ResumeRequest) -> Result<BTreeSet<(u32, u32)>, Refused> {
 }
 
 /// The rule of tokens.
-fn may_go_on(known: Option<Tokens>, token: u64, asked: &BTreeSet<(u32, u32)>, epochs: &[u32]) -> bool {
+fn may_go_on(
+    known: Option<Tokens>,
+    token: u64,
+    asked: &BTreeSet<(u32, u32)>,
+    epochs: &[u32],
+    is_held: bool,
+) -> bool {
     let Some(known) = known else { return true };
     if token == 0 {
-        // A spool that was lost begins with an epoch of its own.
-        return asked.iter().all(|(_, epoch)| !epochs.contains(epoch));
+        // A spool that was lost begins with an epoch of its own, and its node is not here any more.
+        return !is_held && !asked.is_empty() && asked.iter().all(|(_, epoch)| !epochs.contains(epoch));
     }
     token == known.current || token == known.previous
 }
@@ -250,10 +281,14 @@ mod tests {
     fn who_comes_with_an_older_token_is_a_copy() {
         let asked = BTreeSet::from([(1, 7)]);
         let tokens = |current, previous| Some(Tokens { current, previous, instance: 0 });
-        assert!(may_go_on(None, 0, &asked, &[]) && may_go_on(None, 5, &asked, &[]));
-        assert!(may_go_on(tokens(5, 4), 5, &asked, &[7]) && may_go_on(tokens(5, 4), 4, &asked, &[7]));
-        assert!(!may_go_on(tokens(5, 0), 4, &asked, &[7]) && !may_go_on(tokens(5, 4), 3, &asked, &[7]));
-        assert!(!may_go_on(tokens(5, 0), 0, &asked, &[7]), "an epoch that is known, and no token");
-        assert!(may_go_on(tokens(5, 0), 0, &asked, &[6]), "a spool that was lost");
+        let may = |known, token, epoch| may_go_on(known, token, &asked, &[epoch], false);
+        assert!(may(None, 0, 0) && may(None, 5, 0));
+        assert!(may(tokens(5, 4), 5, 7) && may(tokens(5, 4), 4, 7));
+        assert!(!may(tokens(5, 0), 4, 7) && !may(tokens(5, 4), 3, 7));
+        assert!(!may(tokens(5, 0), 0, 7), "an epoch that is known, and no token");
+        assert!(may(tokens(5, 0), 0, 6), "a spool that was lost");
+        assert!(!may_go_on(tokens(5, 0), 0, &asked, &[6], true), "while its node is connected");
+        assert!(may_go_on(tokens(5, 0), 5, &asked, &[7], true), "a node that comes again");
+        assert!(!may_go_on(tokens(5, 0), 0, &BTreeSet::new(), &[6], false), "who asks nothing has no spool");
     }
 }

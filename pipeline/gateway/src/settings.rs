@@ -19,7 +19,8 @@ use crate::error::GatewayError;
 
 const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9601);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-const MOST_COMMIT_INTERVAL: Duration = Duration::from_secs(60);
+/// A node takes an answer that is later than some seconds for a slow line, and sends less at a time.
+const MOST_COMMIT_INTERVAL: Duration = Duration::from_secs(2);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const COMPACT_AFTER: Duration = HOUR;

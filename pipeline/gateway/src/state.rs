@@ -107,6 +107,8 @@ struct Memory {
 #[derive(Debug)]
 pub struct State {
     database: Database,
+    /// A random number of this life of the state: see [`State::life`].
+    life: u32,
     memory: Mutex<Memory>,
 }
 
@@ -125,7 +127,13 @@ impl State {
             Err(error) => return Err(error.into()),
         };
         let memory = load(&database)?;
-        Ok(Self { database, memory: Mutex::new(memory) })
+        Ok(Self { database, life: getrandom::u32()?, memory: Mutex::new(memory) })
+    }
+
+    /// A random number of this opening, for names of files: a state that came out of a backup gives the numbers of
+    /// [`State::begin`] a second time, and what they named the first time is still there.
+    pub fn life(&self) -> u32 {
+        self.life
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -216,7 +224,7 @@ impl State {
     }
 
     /// Begins something that is to be finished or undone. Its number was never given before and never is again, so that
-    /// files can be named by it.
+    /// files can be named by it, together with [`State::life`].
     ///
     /// # Errors
     /// The state cannot be written.

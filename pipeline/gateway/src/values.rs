@@ -106,6 +106,7 @@ impl Rules {
         epoch: u32,
         first_seq: u64,
         accept_demo: bool,
+        now: i64,
     ) -> Result<(), Refused> {
         let rows = Rows { batch, places: &self.places };
         if rows.of::<UInt32Type>("epoch")?.iter().any(|found| *found != epoch) {
@@ -130,7 +131,7 @@ impl Rules {
         if !release.iter().all(is_right) {
             return Err(wrong("release", "rows under a rule that is not accepted for this table"));
         }
-        self.times(&rows)?;
+        self.times(&rows, now)?;
         for field in batch.schema_ref().fields() {
             if field.data_type() == &DataType::Float32 {
                 let column = batch.column(self.places.of(field.name())).as_primitive::<Float32Type>();
@@ -146,17 +147,22 @@ impl Rules {
         }
     }
 
-    /// Beginnings before ends, in years that can be. A clock that was never set may say any time from 1970 on; a row
+    /// Beginnings before ends, in years that can be, and in no day that has not come. A clock that was never set may say any time from 1970 on; a row
     /// about the node itself may span the moment at which it was set.
-    fn times(&self, rows: &Rows<'_>) -> Result<(), Refused> {
+    fn times(&self, rows: &Rows<'_>, now: i64) -> Result<(), Refused> {
         let clocks = rows.keys("clock_q")?;
         let (from, to) = (rows.of::<TimestampMillisecondType>("t0")?, rows.of::<TimestampMillisecondType>("t1")?);
         let mut days: Vec<i64> = Vec::new();
         for ((from, to), clock) in from.iter().zip(to).zip(clocks) {
             let is_health = self.table == Table::Health;
-            let earliest = if is_health || self.unsynced.get(clock) == Some(&true) { 0 } else { PLAUSIBLE.start };
+            let is_unsynced = self.unsynced.get(clock) == Some(&true);
+            let earliest = if is_health || is_unsynced { 0 } else { PLAUSIBLE.start };
             if *from < earliest || *to > PLAUSIBLE.end {
                 return Err(wrong("t0", "a year that cannot be"));
+            }
+            // A day of room: the gateway's clock, too, may be wrong.
+            if !is_unsynced && *to > now.saturating_add(DAY) {
+                return Err(wrong("t1", "a day that has not come, by a clock that is said to be right"));
             }
             if from > to || (!is_health && (from == to || to - from > DAY)) {
                 return Err(wrong("t1", "a span of no time, or of more than a day"));

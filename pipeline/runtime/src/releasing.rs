@@ -315,7 +315,7 @@ impl Releasing {
             self.metrics.incidents_limited.set(1.0);
         }
         self.say_what_was_refused(state, now);
-        if let Some(uplink) = &self.uplink {
+        if let Some(uplink) = &mut self.uplink {
             uplink.look(now);
         }
         if Instant::now() >= state.next_show {

@@ -21,6 +21,11 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How long the last rows may take to the gateway once the node stops. What does not arrive waits in the spool.
 const LAST_CALL: Duration = Duration::from_secs(3);
 
+/// What is left of the deadline to end the connection and the thread in.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often metrics follow what the uplink does.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The running uplink.
 pub struct UplinkThread {
     stop: watch::Sender<Option<tokio::time::Instant>>,
@@ -52,16 +57,11 @@ impl UplinkThread {
             let beat = beat.clone();
             move || {
                 runtime.block_on(beating(&beat, uplink.run(asked)));
-                // A lookup of the gateway's name may still hang in the system's resolver.
+                // A name that is being looked up cannot be broken off, and nobody waits for it any more.
                 runtime.shutdown_background();
             }
         })?;
         Ok((Self { stop, thread, beat }, status))
-    }
-
-    /// Whether it has ended, which it does by itself only when it has failed.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
     }
 
     /// Whether its thread makes progress.
@@ -69,9 +69,15 @@ impl UplinkThread {
         &self.beat
     }
 
+    /// Whether it has ended, which it does by itself only if it panicked.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Asks it to end. What the spool holds by now is still sent, for a moment.
     pub fn stop(self, deadline: Instant) -> JoinHandle<()> {
-        let until = (Instant::now() + LAST_CALL).min(deadline);
+        let latest = deadline.checked_sub(LAST_WORDS).unwrap_or(deadline);
+        let until = (Instant::now() + LAST_CALL).min(latest);
         // One that has ended by itself no longer listens.
         let _ = self.stop.send(Some(tokio::time::Instant::from_std(until)));
         self.thread
@@ -99,14 +105,26 @@ pub(crate) struct Watch {
     feed: Feed,
     metrics: UplinkMetrics,
     telemetry: Arc<Telemetry>,
+    looked_at: Option<Instant>,
 }
 
 impl Watch {
     pub(crate) fn new(status: Arc<UplinkStatus>, feed: Feed, telemetry: &Arc<Telemetry>) -> Self {
-        Self { status, feed, metrics: UplinkMetrics::new(telemetry), telemetry: Arc::clone(telemetry) }
+        Self {
+            status,
+            feed,
+            metrics: UplinkMetrics::new(telemetry),
+            telemetry: Arc::clone(telemetry),
+            looked_at: None,
+        }
     }
 
-    pub(crate) fn look(&self, now: WallTime) {
+    /// Called as often as one likes: what waits is counted over the whole spool, under the lock that storing takes too.
+    pub(crate) fn look(&mut self, now: WallTime) {
+        if self.looked_at.is_some_and(|looked_at| looked_at.elapsed() < LOOK_INTERVAL) {
+            return;
+        }
+        self.looked_at = Some(Instant::now());
         let Self { status, metrics, telemetry, .. } = self;
         metrics.connected.set(if status.is_connected() { 1.0 } else { 0.0 });
         metrics.connections.follow(status.connections() as f64);

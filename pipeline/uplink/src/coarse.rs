@@ -27,8 +27,9 @@ use crate::stream::{Closed, Stream};
 
 /// Bytes of segments that are read into memory at a time.
 pub(crate) const MOST_BYTES: u64 = 8 << 20;
-/// Rows that become one frame. Where one ends and the next begins, an hour stays in two parts.
-const GROUP_ROWS: usize = 1 << 16;
+/// Rows that become one frame: on a line of 64 kbit/s half a megabyte takes a minute, and an answer may take 90 s. Where
+/// one ends and the next begins, an hour stays in two parts.
+const GROUP_ROWS: usize = 1 << 13;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub(crate) enum Outcome {
     Done,
     /// Nothing can be summed up.
     NothingToGain,
+    /// The oldest that could be are not worth it; the next call takes those after them. Each is read into memory, and
+    /// whoever stores rows waits meanwhile.
+    NotWorthIt,
     /// There is no room on the disk for the new segment, which must be there before the old ones go.
     NoRoom,
 }
@@ -47,37 +51,36 @@ pub(crate) fn coarsen_oldest(
     shared: &Shared,
     most_bytes: u64,
 ) -> Result<Outcome, SpoolError> {
-    while let Some((begin, end)) = hold(stream, shared, most_bytes) {
-        let run: Vec<&Closed> = stream.closed.range(begin..end).collect();
-        let replaced = replace(stream.table, &run);
-        let views = || shared.views();
-        match replaced {
-            Ok(Some(coarse)) => {
-                stream.replace(begin, coarse);
-                let mut views = views();
-                let view = &mut views[index(stream.table)];
-                view.held.clear();
-                stream.publish(view);
-                drop(views);
-                shared.changed.notify_one();
-                stream.sync_folder()?;
-                return Ok(Outcome::Done);
+    let Some((begin, end)) = hold(stream, shared, most_bytes) else { return Ok(Outcome::NothingToGain) };
+    let run: Vec<&Closed> = stream.closed.range(begin..end).collect();
+    let replaced = replace(stream.table, &run);
+    let views = || shared.views();
+    match replaced {
+        Ok(Some(coarse)) => {
+            stream.replace(begin, coarse);
+            let mut views = views();
+            let view = &mut views[index(stream.table)];
+            view.held.clear();
+            stream.publish(view);
+            drop(views);
+            shared.changed.notify_one();
+            stream.sync_folder()?;
+            Ok(Outcome::Done)
+        }
+        Ok(None) => {
+            views()[index(stream.table)].held.clear();
+            if most_bytes < MOST_BYTES {
+                // Together with more of them there may be something to gain.
+                return Ok(Outcome::NoRoom);
             }
-            Ok(None) => {
-                views()[index(stream.table)].held.clear();
-                if most_bytes < MOST_BYTES {
-                    // Together with more of them there may be something to gain.
-                    return Ok(Outcome::NoRoom);
-                }
-                stream.closed.range_mut(begin..end).for_each(|closed| closed.is_final = true);
-            }
-            Err(error) => {
-                views()[index(stream.table)].held.clear();
-                return if is_full(&error) { Ok(Outcome::NoRoom) } else { Err(error) };
-            }
+            stream.closed.range_mut(begin..end).for_each(|closed| closed.is_final = true);
+            Ok(Outcome::NotWorthIt)
+        }
+        Err(error) => {
+            views()[index(stream.table)].held.clear();
+            if is_full(&error) { Ok(Outcome::NoRoom) } else { Err(error) }
         }
     }
-    Ok(Outcome::NothingToGain)
 }
 
 /// The oldest run of segments that may be replaced; from now on no cursor reads them.

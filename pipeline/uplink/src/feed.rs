@@ -201,12 +201,17 @@ impl Cursor {
                     }
                     Err(error) => {
                         self.open = None;
+                        if is_shortage(&error) {
+                            return Err(error);
+                        }
                         self.failures += 1;
                         if self.failures < FAILURES {
                             return Err(error);
                         }
                         self.failures = 0;
-                        return Ok(Some(self.gap(known.next_seq, GapReason::Damaged)));
+                        if self.feed.shared.views()[index(self.table)].has(&known) {
+                            return Ok(Some(self.gap(known.next_seq, GapReason::Damaged)));
+                        }
                     }
                 },
             }
@@ -224,9 +229,13 @@ impl Cursor {
     fn take(&mut self, known: &Known, piece: Piece) -> Option<Parcel> {
         let (parcel, next) = piece.into_parcel(known.epoch, self.place.seq, Some(known.next_seq))?;
         let (_, first, last) = parcel.span();
-        if matches!(parcel, Parcel::Rows { .. })
-            && !self.feed.shared.views()[index(self.table)].offer(known, first, last)
-        {
+        let view = &mut self.feed.shared.views()[index(self.table)];
+        let is_still_so = match &parcel {
+            Parcel::Rows { .. } => view.offer(known, first, last),
+            // What takes a segment's place may have what was missed in it.
+            Parcel::Gap { .. } => view.has(known),
+        };
+        if !is_still_so {
             self.open = None;
             return None;
         }
@@ -263,6 +272,13 @@ impl Cursor {
         self.opening = last;
         piece.map_err(failed)
     }
+}
+
+/// Whether the process or the system has no room for one more open file: that says nothing of the rows.
+fn is_shortage(error: &ReadError) -> bool {
+    const TOO_MANY_FILES: [i32; 2] = [23, 24];
+    let ReadError::Io { source, .. } = error else { return false };
+    source.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
 }
 
 /// Whether an opening is of that table, and of that node where one is asked for.

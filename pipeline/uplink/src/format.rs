@@ -18,7 +18,7 @@
 
 use kerbside_release::Table;
 
-use crate::wire::{table_number, table_of_number};
+use crate::wire::{MAX_MESSAGE_BYTES, table_number, table_of_number};
 
 /// What a segment begins with. The last byte is no text, so that a transfer as text shows.
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"KERBSEG\x1a";
@@ -30,8 +30,10 @@ pub(crate) const SEGMENT_HEADER: usize = 128;
 pub(crate) const FRAME_HEADER: usize = 32;
 /// Frames begin on multiples of this, in bytes.
 pub(crate) const ALIGN: u64 = 64;
-/// The largest payload, in bytes: a bound on what a reader allocates for a length that it was told.
-pub(crate) const MAX_PAYLOAD: usize = 64 << 20;
+/// The largest payload, in bytes: a bound on what a reader allocates for a length that it was told, and within what
+/// a message to the gateway may be, since each frame of rows is sent as one.
+pub(crate) const MAX_PAYLOAD: usize = 15 << 20;
+const _: () = assert!(MAX_PAYLOAD < MAX_MESSAGE_BYTES);
 /// The segments' file extension.
 pub(crate) const EXTENSION: &str = "seg";
 

@@ -168,7 +168,8 @@ fn closed(table: Table, segment: &Listed) -> Result<Closed, SpoolError> {
     let path = path.as_path().into();
     let known = Known { id: new_id(), epoch, first_seq, next_seq, path, bytes, rows, since: created, torn };
     let is_coarse = footer.is_some() && rows < next_seq - first_seq;
-    Ok(Closed { known, bytes, newest, foreign: false, is_final: false, is_coarse })
+    // A sum is not summed up again: to look at all of them once more would keep the writer from its work.
+    Ok(Closed { known, bytes, newest, foreign: false, is_final: is_coarse, is_coarse })
 }
 
 /// Finds epochs whose rows are another node's, by the first segment of each that has rows.

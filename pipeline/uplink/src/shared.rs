@@ -103,10 +103,15 @@ impl View {
         }
     }
 
+    /// Whether a segment is still what it was, and is not being replaced.
+    pub(crate) fn has(&self, known: &Known) -> bool {
+        let now = self.segments.get(&(known.epoch, known.first_seq));
+        now.is_some_and(|now| now.id == known.id) && !self.held.contains(&known.id)
+    }
+
     /// Notes that rows are handed out. Not where their segment has gone in the meantime.
     pub(crate) fn offer(&mut self, known: &Known, first_seq: u64, last_seq: u64) -> bool {
-        let is_there = self.segments.get(&(known.epoch, known.first_seq)).is_some_and(|now| now.id == known.id);
-        if !is_there || self.held.contains(&known.id) {
+        if !self.has(known) {
             return false;
         }
         self.offered.entry(known.epoch).or_default().insert(first_seq, last_seq);
@@ -122,9 +127,13 @@ impl View {
         let Some(last) = next_seq.checked_sub(1) else { return };
         self.confirmed.entry(epoch).or_default().insert(first_seq, last_seq.min(last));
         let View { marks, confirmed, .. } = self;
-        marks.retain(|mark| {
-            !confirmed.get(&mark.epoch).is_some_and(|set| set.contains(mark.first_seq, mark.last_seq))
-        });
+        let is_confirmed = |mark: &Mark| {
+            confirmed.get(&mark.epoch).is_some_and(|set| set.contains(mark.first_seq, mark.last_seq))
+        };
+        // From the front alone: to look at each mark with each answer would hold up whoever stores rows.
+        while marks.front().is_some_and(is_confirmed) {
+            marks.pop_front();
+        }
     }
 
     /// The number after the last one of an epoch that any segment has.

@@ -70,7 +70,7 @@ fn all_problems_are_in_one_report() {
     let text = "listen: 8815\nmetrics: {address: '0.0.0.0:9601'}\n\
                 tls: {certificate: gateway.pem, key: gone.key, authority: authority.pem}\n\
                 landing: {s3: {bucket: b, region: r, access_key: {file: open}, secret_key: {file: gone}}}\n\
-                commit_interval: 2m\nnodes: [Cabinet]\nretention: {agg: never}\ncompact: 1h\n";
+                commit_interval: 2100ms\nnodes: [Cabinet]\nretention: {agg: never}\ncompact: 1h\n";
     let problems = written(folder.path(), text).unwrap_err();
     let begins = [
         "gateway.yaml:1:1: the key 'state' is missing",
@@ -79,7 +79,7 @@ fn all_problems_are_in_one_report() {
         "gateway.yaml:3:38: tls.key: there is no file gone.key",
         "gateway.yaml:4:57: landing.s3.access_key.file: everyone on this machine can read or change open (mode 0644)",
         "gateway.yaml:4:83: landing.s3.secret_key.file: there is no file gone",
-        "gateway.yaml:5:18: commit_interval: 2m is out of range",
+        "gateway.yaml:5:18: commit_interval: 2100ms is out of range",
         "gateway.yaml:6:9: nodes[0]: 'Cabinet' is not a name",
         "gateway.yaml:7:18: retention.agg: 'never' is not a time",
         "gateway.yaml:8:1: compact: unknown key; did you mean 'compaction'?",

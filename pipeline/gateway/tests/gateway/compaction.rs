@@ -122,6 +122,34 @@ async fn pc_19_days_are_deleted_when_they_were_kept_long_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pc_19_a_file_that_cannot_be_read_keeps_no_other_day_from_its_end() {
+    let mut city = City::new();
+    city.settings.retention = [(Table::Incident, std::time::Duration::from_secs(72 * 3600))].into();
+    let gateway = city.start().await;
+    let sent = fill(&city, &gateway).await;
+    let files = city.issue(Role::Node, "cabinet-c");
+    let mut cabinet = Cabinet::new("cabinet-c", 7);
+    let token = deliver(gateway.address(), &files, 0, &[cabinet.incident()]).await;
+    let health: Vec<_> = cabinet.minute().into_iter().filter(|batch| batch.table() == Table::Health).collect();
+    let token = deliver(gateway.address(), &files, token, &health).await;
+    let more: Vec<_> = cabinet.minute().into_iter().filter(|batch| batch.table() == Table::Health).collect();
+    deliver(gateway.address(), &files, token, &more).await;
+    // The counts come before the others in any order of names.
+    let spoilt = parquet_files(&city.landing().join("agg.v1")).remove(0);
+    let whole = std::fs::read(&spoilt).unwrap();
+    std::fs::write(&spoilt, b"no Parquet").unwrap();
+    let late = (START.as_unix_millis() / (24 * HOUR) + 5) * 24 * HOUR;
+    assert!(gateway.compact(soon().max(late)).await.is_err());
+    assert!(landed(&city.landing(), "incident.v1").is_empty());
+    assert_eq!(parquet_files(&city.landing().join("health.v1")).len(), 1);
+    assert_eq!(parquet_files(&city.landing().join("agg.v1")).len(), 8);
+    std::fs::write(&spoilt, whole).unwrap();
+    gateway.compact(soon()).await.unwrap();
+    assert_eq!(landed(&city.landing(), "agg.v1"), expected(&sent));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_summary_says_what_the_city_has() {
     let city = City::new();
     let gateway = city.start().await;

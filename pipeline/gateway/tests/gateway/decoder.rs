@@ -8,10 +8,11 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, TimestampMillisecondType, UInt8Type, UInt32Type, UInt64Type};
 use kerbside_gateway::check::{Checker, read_messages};
 use kerbside_release::Table;
-use kerbside_uplink::wire;
+use kerbside_uplink::wire::{self, Refusal};
 use proptest::prelude::*;
 
 use crate::common::*;
+use crate::forgeries::{with_words, words};
 
 fn framed(messages: &[&Message]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -22,6 +23,18 @@ fn framed(messages: &[&Message]) -> Vec<u8> {
         bytes.extend_from_slice(&message.body);
     }
     bytes
+}
+
+fn taken_apart(mut bytes: &[u8]) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while let Some((lengths, rest)) = bytes.split_first_chunk::<8>() {
+        let length = |at: usize| u32::from_le_bytes(lengths[at..at + 4].try_into().unwrap()) as usize;
+        let (header, rest) = rest.split_at(length(0));
+        let (body, rest) = rest.split_at(length(4));
+        messages.push(Message { header: header.to_vec().into(), body: body.to_vec().into() });
+        bytes = rest;
+    }
+    messages
 }
 
 /// A valid stream of each table, with two batches.
@@ -129,8 +142,46 @@ proptest! {
     }
 
     #[test]
-    fn foreign_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(read(Table::Agg, &bytes).is_empty());
+    fn a_foreign_message_costs_itself_and_what_needs_it(
+        stream in 0usize..3,
+        place in any::<prop::sample::Index>(),
+        header in proptest::collection::vec(any::<u8>(), 0..400),
+        body in proptest::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let (table, bytes) = &streams()[stream];
+        let mut messages = taken_apart(bytes);
+        let place = place.index(messages.len());
+        messages[place] = Message { header: header.into(), body: body.into() };
+        let is_last = place + 1 == messages.len();
+        let found = read(*table, &framed(&messages.iter().collect::<Vec<_>>()));
+        // Without the schema, a word or the rows before them the last rows are nothing.
+        prop_assert_eq!(found.len(), usize::from(is_last));
+    }
+}
+
+#[test]
+fn a_day_that_has_not_come_is_refused_unless_the_clock_is_said_to_be_wrong() {
+    let honest = Cabinet::new("cabinet", 7).agg(1).remove(0);
+    let swapped: Vec<&str> = words(honest.get(), "clock_q")
+        .iter()
+        .map(|word| match word.as_str() {
+            "synced" => "unsynced",
+            "unsynced" => "synced",
+            _ => "holdover",
+        })
+        .collect();
+    let unsynced = with_words(honest.get(), "clock_q", &swapped);
+    let day = 24 * 60 * 60 * 1000;
+    for (batch, is_synced) in [(honest.get(), true), (&unsynced, false)] {
+        let encoded = encode(batch);
+        let Encoded { schema, dictionaries, rows, .. } = &encoded;
+        let mut checker = Checker::open("cabinet", 7, false, "agg.v1", &schema.header, &schema.body).unwrap();
+        dictionaries.iter().for_each(|message| checker.dictionary(&message.header, &message.body).unwrap());
+        let end = START.as_unix_millis() + 60_000;
+        for (now, is_refused) in [(end - day - 1, is_synced), (end - day, false), (end, false)] {
+            let checked = checker.rows(&rows.header, &rows.body, &numbers(&encoded), now);
+            assert_eq!(checked.map_err(|refused| refused.refusal).err(), is_refused.then_some(Refusal::Value));
+        }
     }
 }
 
@@ -149,7 +200,7 @@ fn a_core_checks_more_than_a_hundred_thousand_rows_a_second() {
     let began = Instant::now();
     let mut rows = 0;
     while rows < 200_000 {
-        rows += checker.rows(&encoded.rows.header, &encoded.rows.body, &numbers).unwrap().num_rows();
+        rows += checker.rows(&encoded.rows.header, &encoded.rows.body, &numbers, i64::MAX).unwrap().num_rows();
     }
     let rate = rows as f64 / began.elapsed().as_secs_f64();
     println!("{rate:.0} rows/s");

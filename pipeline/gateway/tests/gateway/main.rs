@@ -2,13 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cabinet;
 mod command;
 mod common;
 mod compaction;
 mod crash;
 mod decoder;
 mod delivery;
+mod door;
+mod forgeries;
 mod hostile;
 mod identity;
 mod importing;
+mod lies;
+mod line;
 mod reading;
+mod tables;

@@ -13,6 +13,9 @@ use crate::health::{CameraHealth, Host};
 use crate::status::board::CameraBoard;
 use crate::status::snapshot::BinView;
 
+/// What is shorter is no minute.
+const LEAST_SPAN: Duration = Duration::from_secs(55);
+
 /// One camera.
 pub(crate) struct Desk {
     pub(crate) camera: Arc<CameraBoard>,
@@ -64,11 +67,13 @@ impl Desk {
 
     /// The health row for the `span` that ends now.
     pub(super) fn sample(&mut self, span: Duration, now: Instant, host: &Host, telemetry: &Telemetry) -> HealthSample {
-        let minute = self.health.minute(span);
-        telemetry.gauge(Metric::CameraCoverage, &[&self.camera.name]).set(minute.coverage.into());
-        let mut told = self.camera.tell();
-        (told.coverage, told.latency) = (Some(minute.coverage), minute.latency);
-        drop(told);
+        // The first minute, and one in which the configuration was changed, are cut: they say little.
+        if span >= LEAST_SPAN {
+            let minute = self.health.minute(span);
+            telemetry.gauge(Metric::CameraCoverage, &[&self.camera.name]).set(minute.coverage.into());
+            let mut told = self.camera.tell();
+            (told.coverage, told.latency) = (Some(minute.coverage), minute.latency);
+        }
         self.health.sample(span, now, host)
     }
 

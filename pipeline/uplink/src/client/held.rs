@@ -1,6 +1,6 @@
 //! What the gateway has refused often enough that it is left alone for a while.
 //!
-//! It stays in the spool and is tried again after an hour, since a newer gateway may take it. Rows after it go on: the
+//! It stays in the spool and is tried once more after an hour, since a newer gateway may take it. Rows after it go on: the
 //! gateway stores rows in any order.
 
 use std::collections::BTreeMap;
@@ -20,13 +20,33 @@ pub(super) enum Subject {
     Opening(Table, [u8; 32]),
 }
 
+impl Subject {
+    pub(super) fn table(&self) -> Table {
+        match self {
+            Self::Batch(table, ..) | Self::Opening(table, _) => *table,
+        }
+    }
+}
+
 /// Refusals by subject. It outlives connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Held {
     refusals: BTreeMap<Subject, (u32, Instant)>,
+    hold: Duration,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::holding_for(HOLD)
+    }
 }
 
 impl Held {
+    /// One that holds back for another time.
+    pub(super) fn holding_for(hold: Duration) -> Self {
+        Self { refusals: BTreeMap::new(), hold }
+    }
+
     /// Notes a refusal. Whether the subject is held back from now on.
     pub(super) fn refused(&mut self, subject: Subject, now: Instant) -> bool {
         let (count, last) = self.refusals.entry(subject).or_insert((0, now));
@@ -36,17 +56,28 @@ impl Held {
     }
 
     /// Whether it is to be left alone now.
-    pub(super) fn holds(&mut self, subject: Subject, now: Instant) -> bool {
-        match self.refusals.get(&subject) {
-            Some((count, _)) if *count < TRIES => false,
-            Some((_, last)) if now.saturating_duration_since(*last) < HOLD => true,
-            Some(_) => {
-                // One more try: a further refusal holds it for another hour.
-                self.refusals.insert(subject, (TRIES - 1, now));
-                false
+    pub(super) fn holds(&self, subject: Subject, now: Instant) -> bool {
+        let refused = self.refusals.get(&subject);
+        refused.is_some_and(|(count, last)| *count >= TRIES && now.saturating_duration_since(*last) < self.hold)
+    }
+
+    /// What was held back long enough, each once: it gets one more try, and a further refusal holds it for as long again.
+    pub(super) fn release_due(&mut self, now: Instant) -> Vec<Subject> {
+        let mut due = Vec::new();
+        let hold = self.hold;
+        self.refusals.retain(|subject, (count, last)| {
+            if now.saturating_duration_since(*last) < hold {
+                return true;
             }
-            None => false,
-        }
+            // What was not refused again since, and not taken either, is gone from the spool.
+            let was_held = *count >= TRIES;
+            if was_held {
+                due.push(*subject);
+                (*count, *last) = (TRIES - 1, now);
+            }
+            was_held
+        });
+        due
     }
 
     /// It was taken after all.
@@ -66,10 +97,15 @@ mod tests {
         let now = Instant::now();
         assert!(!held.refused(one, now) && !held.refused(one, now) && !held.holds(one, now));
         assert!(held.refused(one, now) && held.holds(one, now) && !held.holds(other, now));
+        assert_eq!(held.release_due(now + HOLD / 2), []);
         let later = now + HOLD;
         assert!(!held.holds(one, later), "one more try");
+        assert_eq!((held.release_due(later), held.release_due(later)), (vec![one], vec![]), "once");
         assert!(held.refused(one, later) && held.holds(one, later));
+        assert_eq!(held.release_due(later + HOLD), [one]);
         held.taken(one);
         assert!(!held.refused(one, later));
+        assert_eq!(held.release_due(later + HOLD), [], "what was refused once is forgotten in an hour");
+        assert!(!held.refused(one, later + HOLD) && !held.refused(one, later + HOLD));
     }
 }

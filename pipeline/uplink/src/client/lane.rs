@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kerbside_release::Table;
+use tokio::time::Instant;
 
 use crate::error::ReadError;
 use crate::feed::{Cursor, Place};
@@ -90,11 +91,14 @@ pub(super) struct Lane {
     pub(super) opening: Option<Arc<Opening>>,
     /// Gaps from before the first opening.
     pub(super) untold: Vec<Load>,
+    /// Until then it is left alone.
+    pub(super) blocked_until: Option<Instant>,
 }
 
 impl Lane {
     pub(super) fn new(table: Table, kind: Kind, cursor: Cursor, end: Option<Place>) -> Self {
-        Self { table, kind, cursor, end, waiting: VecDeque::new(), put: None, opening: None, untold: Vec::new() }
+        let (waiting, untold) = (VecDeque::new(), Vec::new());
+        Self { table, kind, cursor, end, waiting, put: None, opening: None, untold, blocked_until: None }
     }
 
     /// The next thing to send; `None` when there is nothing now.
@@ -121,6 +125,11 @@ impl Lane {
     /// Gives something back that could not be sent now: it is the next again.
     pub(super) fn put_back(&mut self, load: Load) {
         self.waiting.push_front(load);
+    }
+
+    /// Whether it is to be left alone now.
+    pub(super) fn is_blocked(&self, now: Instant) -> bool {
+        self.blocked_until.is_some_and(|until| now < until)
     }
 
     /// Whether nothing will come from it any more.

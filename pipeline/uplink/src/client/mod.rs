@@ -33,7 +33,6 @@ use tokio::time::{Instant, sleep};
 use tonic::Status;
 use tracing::{debug, error, info, warn};
 
-use crate::error::ReadError;
 use crate::export::ExportError;
 use crate::feed::Feed;
 use crate::tls::{Reloading, TlsError, TlsFiles, client_config, expires};
@@ -117,11 +116,8 @@ pub enum UplinkError {
     /// The operating system gave no random number.
     #[error("no random number could be had")]
     Random(#[source] getrandom::Error),
-    /// The spool could not be read.
-    #[error("the spool could not be read")]
-    Read(#[source] ReadError),
-    /// Stored bytes are no Arrow, though their checksum is right.
-    #[error("{table}: stored rows cannot be taken apart")]
+    /// What rows need to be decoded is no Arrow, though its checksum is right.
+    #[error("{table}: the schema of stored rows cannot be taken apart")]
     Unsendable {
         /// The table.
         table: Table,
@@ -221,6 +217,13 @@ impl Uplink {
         let instance = getrandom::u64().map_err(UplinkError::Random)?;
         let memory = Memory { feed, status: Arc::default(), held: Held::default(), token, instance };
         Ok(Self { settings, tls: None, memory })
+    }
+
+    /// Holds back what was refused for another time than an hour.
+    #[cfg(test)]
+    pub(crate) fn holding_for(mut self, hold: Duration) -> Self {
+        self.memory.held = Held::holding_for(hold);
+        self
     }
 
     /// How it is, at any time.

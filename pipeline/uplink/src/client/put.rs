@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use super::UplinkError;
 use crate::parcel::Opening;
-use crate::wire::{Ack, Gap, Open, Rows, Said, Up, checksum, decode, take_apart};
+use crate::wire::{Ack, Gap, MAX_MESSAGE_BYTES, Open, Rows, Said, Up, checksum, decode, take_apart};
 
 /// What the gateway says on one of the streams.
 pub(super) struct Answer {
@@ -29,6 +29,8 @@ pub(super) enum Broken {
     Status(Status),
     /// What came is no answer.
     Unreadable,
+    /// The gateway ended it and is content, as it does with one on which nothing came for long.
+    Ended,
 }
 
 /// The sending half. Dropping it tells the gateway that no more comes; answers still do.
@@ -78,7 +80,7 @@ impl Put {
             loop {
                 let said = match stream.message().await {
                     Ok(Some(result)) => decode::<Ack>(&result.app_metadata).map_err(|_| Broken::Unreadable),
-                    Ok(None) => return,
+                    Ok(None) => Err(Broken::Ended),
                     Err(status) => Err(Broken::Status(status)),
                 };
                 let is_over = said.is_err();
@@ -90,10 +92,13 @@ impl Put {
         Ok(put)
     }
 
-    /// Sends one record batch. How many bytes that is, or `None` where the bytes are no Arrow.
-    pub(super) fn rows(&self, first_seq: u64, last_seq: u64, payload: &Bytes) -> Option<usize> {
-        let mut messages = take_apart(payload.clone())?.into_iter();
-        let (Some(batch), None) = (messages.next(), messages.next()) else { return None };
+    /// Sends one record batch. `false` where the bytes are none, or too many for a message.
+    pub(super) fn rows(&self, first_seq: u64, last_seq: u64, payload: &Bytes) -> bool {
+        let mut messages = take_apart(payload.clone()).unwrap_or_default().into_iter();
+        let (Some(batch), None) = (messages.next(), messages.next()) else { return false };
+        if payload.len() > MAX_MESSAGE_BYTES {
+            return false;
+        }
         let crc = checksum(&batch.header, &batch.body);
         self.send(FlightData {
             app_metadata: said(Said::Rows(Rows { first_seq, last_seq, crc })),
@@ -101,7 +106,7 @@ impl Put {
             data_body: batch.body,
             ..FlightData::default()
         });
-        Some(payload.len())
+        true
     }
 
     /// Says that rows will never come.

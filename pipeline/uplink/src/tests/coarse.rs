@@ -78,6 +78,8 @@ fn an_hour_becomes_one_row_a_cell_that_stands_for_all_its_numbers() {
     let (mut spool, recovery) = Spool::open(settings(folder.path()), WallTime::UNIX_EPOCH).unwrap();
     assert_eq!((recovery.new_epoch(), spool.position(Table::Agg).next_seq), (None, 27));
     assert_eq!(read(folder.path()), content);
+    assert_eq!(coarsen(&mut spool), Outcome::NotWorthIt, "a segment alone");
+    assert_eq!(coarsen(&mut spool), Outcome::NothingToGain, "the sum is not looked at again");
     let feed = spool.feed();
     feed.confirm(Table::Agg, epoch, 0, 23);
     spool.maybe_sync(now()).unwrap();
@@ -165,7 +167,7 @@ fn what_is_damaged_is_not_hidden_in_a_sum() {
     let at = bytes.len() - 64 - 1000;
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
-    while coarsen(&mut spool) == Outcome::Done {}
+    while coarsen(&mut spool) != Outcome::NothingToGain {}
     let fed = from_the_start(&spool.feed(), Table::Agg);
     let [(epoch, first, last, reason)] = fed.gaps[..] else { panic!("{:?}", fed.gaps) };
     assert_eq!((epoch, last - first, reason), (all[0].epoch(), 2, GapReason::Damaged));

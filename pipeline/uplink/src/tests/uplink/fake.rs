@@ -36,6 +36,8 @@ pub(super) enum Trick {
     StoreSilently,
     /// Stores them and ends the connection instead of telling, as a crash between commit and answer does.
     StoreAndDie,
+    /// Stores them, tells, and ends the stream as one that was idle for too long.
+    StoreAndEnd,
     /// Ends the connection without storing them.
     Die,
     /// Stores them and tells twice, and before that of an epoch, and of rows, that never were.
@@ -161,6 +163,11 @@ fn refusal(refusal: Refusal) -> Status {
     status
 }
 
+fn is_rows(data: &FlightData) -> bool {
+    let up: Option<Up> = (!data.app_metadata.is_empty()).then(|| decode(&data.app_metadata).unwrap());
+    matches!(up.and_then(|up| up.said), Some(Said::Rows(_)))
+}
+
 /// One DoPut.
 fn put(books: &Mutex<Books>, state: &mut PutState, data: FlightData) -> Result<Vec<Ack>, Status> {
     let up: Option<Up> = (!data.app_metadata.is_empty()).then(|| decode(&data.app_metadata).unwrap());
@@ -277,6 +284,7 @@ impl FlightService for Service {
         tokio::spawn(async move {
             let mut state = PutState::default();
             while let Some(Ok(data)) = stream.next().await {
+                let ends = books.lock().unwrap().tricks.front() == Some(&Trick::StoreAndEnd) && is_rows(&data);
                 let answers = match put(&books, &mut state, data) {
                     Ok(acks) => acks
                         .into_iter()
@@ -289,6 +297,9 @@ impl FlightService for Service {
                     if sender.send(answer).is_err() || is_over {
                         return;
                     }
+                }
+                if ends {
+                    return;
                 }
             }
         });

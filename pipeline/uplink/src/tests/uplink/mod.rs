@@ -1,6 +1,7 @@
 //! The uplink against a gateway that behaves badly: faults F39 to F42 as a node sees them.
 
 mod fake;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,9 +71,16 @@ impl Stage {
     }
 
     fn send_with(&self, port: u16, tls: TlsFiles) -> Sending {
+        Self::run(self.uplink(port, tls))
+    }
+
+    fn uplink(&self, port: u16, tls: TlsFiles) -> Uplink {
         let spool = self.folder.path().join("spool");
         let settings = UplinkSettings { host: "127.0.0.1".to_owned(), port, tls, spool };
-        let uplink = Uplink::new(settings, self.spool.feed()).unwrap();
+        Uplink::new(settings, self.spool.feed()).unwrap()
+    }
+
+    fn run(uplink: Uplink) -> Sending {
         let status = uplink.status();
         let (stop, asked) = watch::channel(None);
         let thread = std::thread::spawn(move || {

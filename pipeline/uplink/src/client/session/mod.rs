@@ -6,23 +6,26 @@
 //!   rests for as long as the piece took: it takes at most half of the link's time.
 //! - An answer that fits nothing that was sent changes nothing and is counted.
 
-use std::collections::{BTreeMap, VecDeque};
+mod answers;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::Action;
 use arrow_flight::flight_service_client::FlightServiceClient;
+use kerbside_core::error::with_causes;
 use kerbside_release::Table;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::transport::Channel;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::UplinkError;
 use super::held::{Held, Subject};
 use super::lane::{Kind, Lane, Load, What};
-use super::put::{Answer, Broken, Put};
+use super::put::{Answer, Put};
 use super::status::UplinkStatus;
 use super::token::TokenFile;
 use super::window::Window;
@@ -30,18 +33,23 @@ use crate::feed::{Feed, Place, StreamEnd};
 use crate::parcel::Opening;
 use crate::ranges::RangeSet;
 use crate::wire::{
-    Ack, GapReason, Open, Position, RESUME, Refusal, ResumeReply, ResumeRequest, decode, table_number,
-    table_of_number,
+    GapReason, Open, Position, RESUME, ResumeReply, ResumeRequest, decode, table_number, table_of_number,
 };
 
 /// For the answer to the first question.
 const RESUME_LIMIT: Duration = Duration::from_secs(60);
 /// How long the gateway may be silent about rows that are on their way.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+/// How long an answer may take while others come: one that was lost does not come any more, and its rows count as on
+/// their way for ever.
+const OLDEST_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// How long a lane rests after the spool could not be read: what passes may pass, and what does not is damaged.
+const READ_PAUSE: Duration = Duration::from_secs(2);
+/// So much is stepped over in one go; then the lane rests for a moment, so that answers are heard in between.
+const MOST_SKIPPED: usize = 64;
+const SKIP_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes that may wait without a lane of their own.
 const LITTLE: u64 = 256 << 10;
-/// How long something that was refused waits for its next try, times the number of tries.
-const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// In which order tables are sent.
 const ORDER: [Table; 3] = [Table::Incident, Table::Agg, Table::Health];
 
@@ -73,6 +81,8 @@ pub(super) struct Session<'a> {
     /// The largest number that was sent or is stored.
     reach: BTreeMap<(Table, u32), u64>,
     lanes: Vec<Lane>,
+    /// Tables of which something was held back long enough.
+    again: BTreeSet<Table>,
     /// Every stream that was begun: its table, epoch and opening.
     puts: Vec<(Table, u32, Arc<Opening>)>,
     answers: (mpsc::UnboundedSender<Answer>, mpsc::UnboundedReceiver<Answer>),
@@ -156,7 +166,7 @@ impl<'a> Session<'a> {
         memory.status.answered();
         let waiting = memory.feed.waiting();
         info!(rows = waiting.rows, bytes = waiting.bytes, "the gateway answers; so much waits for it");
-        let start = Place { epoch: 0, seq: 0 };
+        let start = Place::default();
         let cursor = |table, from| memory.feed.cursor(table, from);
         let mut lanes: Vec<Lane> = Vec::new();
         if waiting.bytes <= LITTLE {
@@ -174,6 +184,7 @@ impl<'a> Session<'a> {
             stored,
             reach,
             lanes,
+            again: BTreeSet::new(),
             puts: Vec::new(),
             answers: mpsc::unbounded_channel(),
             on_its_way: BTreeMap::new(),
@@ -199,7 +210,18 @@ impl<'a> Session<'a> {
         loop {
             // Asked for before looking: what comes in between is not missed.
             let changed = feed.changed();
-            self.send_what_may_go()?;
+            let now = Instant::now();
+            if now >= look_at {
+                look_at = now + LOOK;
+                if renew() {
+                    return Ok(End::Renewed);
+                }
+                if self.on_its_way.values().any(|sent| now - sent.at >= OLDEST_LIMIT) {
+                    return Err(UplinkError::Silent { seconds: OLDEST_LIMIT.as_secs() });
+                }
+                self.try_held_again();
+            }
+            self.send_what_may_go(now)?;
             let last_call = *stop.borrow_and_update();
             if last_call.is_some_and(|until| self.on_its_way.is_empty() || Instant::now() >= until) {
                 return Ok(End::Stopped);
@@ -207,13 +229,7 @@ impl<'a> Session<'a> {
             if !self.on_its_way.is_empty() && self.heard_at.elapsed() >= ANSWER_LIMIT {
                 return Err(UplinkError::Silent { seconds: ANSWER_LIMIT.as_secs() });
             }
-            if Instant::now() >= look_at {
-                look_at = Instant::now() + LOOK;
-                if renew() {
-                    return Ok(End::Renewed);
-                }
-            }
-            let wake_at = self.wakes_at(look_at, last_call);
+            let wake_at = self.wakes_at(now, look_at, last_call);
             tokio::select! {
                 Some(answer) = self.answers.1.recv() => {
                     self.take(answer)?;
@@ -229,18 +245,34 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn wakes_at(&self, look_at: Instant, last_call: Option<Instant>) -> Instant {
-        // What could go has just gone: only a rest that is not over yet is waited for.
-        let rests = self.backlog.loads == 0 && self.backlog_rests_until > Instant::now();
+    /// What was held back long enough is tried once more, by a lane over all that is not stored: the others have gone past.
+    fn try_held_again(&mut self) {
+        let Self { memory, lanes, again, .. } = self;
+        again.extend(memory.held.release_due(std::time::Instant::now()).iter().map(Subject::table));
+        again.retain(|table| {
+            let cursor = memory.feed.cursor(*table, Place::default());
+            let anew = Lane::new(*table, Kind::Backlog, cursor, Some(memory.feed.end(*table)));
+            match lanes.iter_mut().find(|lane| lane.table == *table && lane.kind == Kind::Backlog) {
+                Some(lane) if !lane.is_over() => return true,
+                Some(lane) => *lane = anew,
+                None => lanes.push(anew),
+            }
+            false
+        });
+    }
+
+    fn wakes_at(&self, now: Instant, look_at: Instant, last_call: Option<Instant>) -> Instant {
+        // What could go has gone at that moment: only rests that were not over then are waited for.
+        let rests = self.backlog.loads == 0 && self.backlog_rests_until > now;
         let has_backlog = || self.lanes.iter().any(|lane| lane.kind == Kind::Backlog && !lane.is_over());
         let backlog = (rests && has_backlog()).then_some(self.backlog_rests_until);
         let retry = self.retries.iter().map(|(due, ..)| *due).min();
-        [backlog, retry, last_call].into_iter().flatten().fold(look_at, Instant::min)
+        let blocked = self.lanes.iter().filter_map(|lane| lane.blocked_until).filter(|until| *until > now).min();
+        [backlog, blocked, retry, last_call].into_iter().flatten().fold(look_at, Instant::min)
     }
 
     /// Fills both windows.
-    fn send_what_may_go(&mut self) -> Result<(), UplinkError> {
-        let now = Instant::now();
+    fn send_what_may_go(&mut self, now: Instant) -> Result<(), UplinkError> {
         for _ in 0..self.retries.len() {
             let Some((due, lane, load)) = self.retries.pop_front() else { break };
             if due <= now {
@@ -249,29 +281,57 @@ impl<'a> Session<'a> {
                 self.retries.push_back((due, lane, load));
             }
         }
-        self.live.was_full = self.fill(Kind::Live)?;
+        self.live.was_full = self.fill(Kind::Live, now)?;
         if self.backlog.loads == 0 && now >= self.backlog_rests_until {
             self.backlog.since = now;
-            self.backlog.was_full = self.fill(Kind::Backlog)?;
+            self.backlog.was_full = self.fill(Kind::Backlog, now)?;
         }
         Ok(())
     }
 
     /// Sends from the lanes of that kind. Whether more would have come had there been room.
-    fn fill(&mut self, kind: Kind) -> Result<bool, UplinkError> {
+    fn fill(&mut self, kind: Kind, now: Instant) -> Result<bool, UplinkError> {
         for index in 0..self.lanes.len() {
-            if self.lanes[index].kind != kind {
-                continue;
-            }
-            while let Some(load) = self.lanes[index].next().map_err(UplinkError::Read)? {
-                let flow = self.flow(kind);
-                if flow.bytes > 0 && flow.bytes + load.bytes() > flow.window.bytes() {
-                    self.lanes[index].put_back(load);
-                    return Ok(true);
-                }
-                self.send(index, load)?;
+            let lane = &self.lanes[index];
+            if lane.kind == kind && !lane.is_blocked(now) && self.fill_from(index, now)? {
+                return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    fn fill_from(&mut self, index: usize, now: Instant) -> Result<bool, UplinkError> {
+        let kind = self.lanes[index].kind;
+        let mut skipped = 0;
+        while skipped < MOST_SKIPPED {
+            let lane = &mut self.lanes[index];
+            let load = match lane.next() {
+                Ok(Some(load)) => load,
+                Ok(None) => {
+                    if lane.is_over() {
+                        // The gateway need not keep a stream on which nothing will come.
+                        lane.put = None;
+                    }
+                    return Ok(false);
+                }
+                Err(error) => {
+                    // The cursor counts: where it does not pass the rows are given up. With the connection the count
+                    // would go, and one bad block would end every connection.
+                    warn!(table = %lane.table, error = with_causes(&error), "the spool could not be read; once more soon");
+                    lane.blocked_until = Some(now + READ_PAUSE);
+                    return Ok(false);
+                }
+            };
+            let flow = self.flow(kind);
+            if flow.bytes > 0 && flow.bytes + load.bytes() > flow.window.bytes() {
+                self.lanes[index].put_back(load);
+                return Ok(true);
+            }
+            if !self.send(index, load)? {
+                skipped += 1;
+            }
+        }
+        self.lanes[index].blocked_until = Some(now + SKIP_PAUSE);
         Ok(false)
     }
 
@@ -282,33 +342,35 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends what the gateway does not have of it.
-    fn send(&mut self, index: usize, load: Load) -> Result<(), UplinkError> {
+    /// Sends what the gateway does not have of it. Whether anything went.
+    fn send(&mut self, index: usize, load: Load) -> Result<bool, UplinkError> {
         let table = self.lanes[index].table;
         let stored = self.stored.entry((table, load.epoch)).or_default();
         let missing = stored.missing(load.first_seq, load.last_seq);
         if missing.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let is_whole = missing == [(load.first_seq, load.last_seq)];
         match &load.what {
             What::Rows { rows, opening, .. } => {
                 let is_coarse = load.last_seq - load.first_seq >= u64::from(*rows);
                 let opening = Arc::clone(opening);
+                let now = std::time::Instant::now();
+                if self.memory.held.holds(Subject::Opening(table, opening.id), now) {
+                    // A gap on a stream that begins with it would be refused with it: gaps wait for another opening.
+                    return Ok(false);
+                }
                 self.lanes[index].opening = Some(Arc::clone(&opening));
+                let mut has_sent = false;
                 for gap in std::mem::take(&mut self.lanes[index].untold) {
-                    self.send_on(index, &opening, gap)?;
+                    has_sent |= self.send_on(index, &opening, gap)?;
                 }
                 if is_coarse && !is_whole {
                     // Part of what was summed up is stored as it was: the sum would count it again.
                     return self.send_gaps(index, load.epoch, missing, GapReason::Dropped);
                 }
-                let now = std::time::Instant::now();
-                let batch = Subject::Batch(table, load.epoch, load.first_seq);
-                if self.memory.held.holds(batch, now)
-                    || self.memory.held.holds(Subject::Opening(table, opening.id), now)
-                {
-                    return Ok(());
+                if self.memory.held.holds(Subject::Batch(table, load.epoch, load.first_seq), now) {
+                    return Ok(has_sent);
                 }
                 self.send_on(index, &opening, load)
             }
@@ -325,20 +387,25 @@ impl<'a> Session<'a> {
         epoch: u32,
         ranges: Vec<(u64, u64)>,
         reason: GapReason,
-    ) -> Result<(), UplinkError> {
+    ) -> Result<bool, UplinkError> {
+        let mut has_sent = false;
         for (first_seq, last_seq) in ranges {
             let load = Load { epoch, first_seq, last_seq, what: What::Gap(reason) };
             match self.lanes[index].opening.clone() {
-                Some(opening) => self.send_on(index, &opening, load)?,
+                Some(opening) => has_sent |= self.send_on(index, &opening, load)?,
                 None => self.lanes[index].untold.push(load),
             }
         }
-        Ok(())
+        Ok(has_sent)
     }
 
-    /// Sends on a stream of that epoch and opening, which is begun if need be.
-    fn send_on(&mut self, index: usize, opening: &Arc<Opening>, load: Load) -> Result<(), UplinkError> {
+    /// Sends on a stream of that epoch and opening, which is begun if need be. Whether it did.
+    fn send_on(&mut self, index: usize, opening: &Arc<Opening>, mut load: Load) -> Result<bool, UplinkError> {
         let (table, kind) = (self.lanes[index].table, self.lanes[index].kind);
+        if self.on_its_way.contains_key(&(table, load.epoch, load.first_seq)) {
+            // Another lane was here before.
+            return Ok(false);
+        }
         let fits = |put: &Put| put.epoch == load.epoch && put.opening.id == opening.id;
         if !self.lanes[index].put.as_ref().is_some_and(fits) {
             let number = self.puts.len() as u64;
@@ -347,12 +414,17 @@ impl<'a> Session<'a> {
             self.puts.push((table, load.epoch, Arc::clone(opening)));
             self.lanes[index].put = Some(put);
         }
-        let Some(put) = &self.lanes[index].put else { return Ok(()) };
-        match &load.what {
-            What::Rows { payload, .. } => {
-                put.rows(load.first_seq, load.last_seq, payload).ok_or(UplinkError::Unsendable { table })?;
-            }
-            What::Gap(_) => load.gap().into_iter().for_each(|gap| put.gap(gap)),
+        let Some(put) = &self.lanes[index].put else { return Ok(false) };
+        if let What::Rows { payload, .. } = &load.what
+            && !put.rows(load.first_seq, load.last_seq, payload)
+        {
+            // Their checksum is right, so they were written like that. To end the connection for it would end each one.
+            let Load { epoch, first_seq, last_seq, .. } = load;
+            error!(%table, epoch, first_seq, last_seq, "rows are no Arrow, or too large for a message: they count as damaged");
+            load.what = What::Gap(GapReason::Damaged);
+        }
+        if let Some(gap) = load.gap() {
+            put.gap(gap);
         }
         let reach = self.reach.entry((table, load.epoch)).or_default();
         *reach = (*reach).max(load.last_seq);
@@ -364,127 +436,6 @@ impl<'a> Session<'a> {
         flow.bytes += sent.load.bytes();
         flow.loads += 1;
         self.on_its_way.insert((table, sent.load.epoch, sent.load.first_seq), sent);
-        Ok(())
-    }
-
-    fn take(&mut self, answer: Answer) -> Result<(), UplinkError> {
-        let place = usize::try_from(answer.put).unwrap_or(usize::MAX);
-        let Some((table, epoch, opening)) = self.puts.get(place) else { return Err(UplinkError::Answer) };
-        let (table, epoch, opening) = (*table, *epoch, Arc::clone(opening));
-        match answer.said {
-            Ok(ack) => {
-                self.acknowledged(table, epoch, ack);
-                Ok(())
-            }
-            Err(Broken::Unreadable) => {
-                self.memory.status.wrong_answer();
-                Err(UplinkError::Answer)
-            }
-            Err(Broken::Status(status)) => {
-                let error = UplinkError::from_status(status);
-                if let Some(refusal) = error.refusal()
-                    && !matches!(
-                        refusal,
-                        Refusal::Quota | Refusal::IdentityConflict | Refusal::Role | Refusal::Replay
-                    )
-                {
-                    let of_stream = self.on_its_way.values().filter(|sent| sent.put == answer.put);
-                    let rows = of_stream.map(|sent| sent.load.rows()).sum();
-                    self.memory.status.refused(refusal, rows);
-                    let subject = Subject::Opening(table, opening.id);
-                    if self.memory.held.refused(subject, std::time::Instant::now()) {
-                        warn!(%table, epoch, reason = refusal.name(), "the gateway does not take this table's rows as they are; they wait in the spool");
-                    }
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn acknowledged(&mut self, table: Table, epoch: u32, ack: Ack) {
-        let reach = self.reach.get(&(table, epoch)).copied();
-        let is_sane = ack.epoch == epoch
-            && ack.first_seq <= ack.last_seq
-            && reach.is_some_and(|reach| ack.last_seq <= reach && ack.next_seq <= reach.saturating_add(1));
-        let Some(refusal) = Refusal::try_from(ack.refusal).ok().filter(|_| is_sane) else {
-            self.memory.status.wrong_answer();
-            return;
-        };
-        let from = ack.first_seq.min(if refusal == Refusal::None { 0 } else { ack.first_seq });
-        let meant: Vec<u64> = self
-            .on_its_way
-            .range((table, epoch, from)..=(table, epoch, ack.last_seq.max(ack.next_seq)))
-            .filter(|(_, sent)| {
-                let Load { first_seq, last_seq, .. } = sent.load;
-                let is_named = first_seq >= ack.first_seq && last_seq <= ack.last_seq;
-                is_named || (refusal == Refusal::None && last_seq < ack.next_seq)
-            })
-            .map(|((_, _, first), _)| *first)
-            .collect();
-        let knows = |set: &RangeSet| set.contains(ack.first_seq, ack.last_seq);
-        if meant.is_empty() && !self.stored.get(&(table, epoch)).is_some_and(knows) {
-            self.memory.status.wrong_answer();
-            return;
-        }
-        self.heard_at = Instant::now();
-        for first in meant {
-            let Some(sent) = self.on_its_way.remove(&(table, epoch, first)) else { continue };
-            self.settle(&sent);
-            if refusal == Refusal::None {
-                self.stored(table, &sent.load);
-            } else {
-                self.refused(table, refusal, sent);
-            }
-        }
-    }
-
-    fn stored(&mut self, table: Table, load: &Load) {
-        let Load { epoch, first_seq, last_seq, .. } = *load;
-        self.was_useful = true;
-        self.stored.entry((table, epoch)).or_default().insert(first_seq, last_seq);
-        self.memory.feed.confirm(table, epoch, first_seq, last_seq);
-        self.memory.held.taken(Subject::Batch(table, epoch, first_seq));
-        match &load.what {
-            What::Rows { .. } => self.memory.status.stored(table, load.rows()),
-            What::Gap(reason) => {
-                let rows = last_seq - first_seq + 1;
-                self.memory.status.lost(rows);
-                warn!(%table, epoch, first_seq, last_seq, reason = reason.name(), "the gateway was told that rows will never come");
-            }
-        }
-    }
-
-    fn refused(&mut self, table: Table, refusal: Refusal, sent: Sent) {
-        let Load { epoch, first_seq, .. } = sent.load;
-        self.memory.status.refused(refusal, sent.load.rows());
-        let subject = Subject::Batch(table, epoch, first_seq);
-        if self.memory.held.refused(subject, std::time::Instant::now()) {
-            warn!(%table, epoch, first_seq, reason = refusal.name(), "the gateway does not take these rows; they wait in the spool");
-        } else {
-            self.retries.push_back((Instant::now() + RETRY_PAUSE, sent.lane, sent.load));
-        }
-    }
-
-    /// Something is no longer on its way.
-    fn settle(&mut self, sent: &Sent) {
-        let now = Instant::now();
-        let kind = self.lanes[sent.lane].kind;
-        let flow = self.flow(kind);
-        flow.bytes -= sent.load.bytes();
-        flow.loads -= 1;
-        match kind {
-            // Once for all that was on its way together.
-            Kind::Live if sent.at >= flow.since => {
-                flow.window.answered(now - sent.at, flow.was_full);
-                flow.since = now;
-            }
-            Kind::Live => {}
-            Kind::Backlog if flow.loads == 0 => {
-                let took = now - flow.since;
-                flow.window.answered(took, flow.was_full);
-                self.backlog_rests_until = now + took;
-            }
-            Kind::Backlog => {}
-        }
+        Ok(true)
     }
 }
