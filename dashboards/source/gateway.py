@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from .panels import CALM, GREEN, NONE_IS_BEST, ORANGE, RED, YES_IS_GOOD, Json, heatmap, row, series, stat, steps
+from .panels import (
+    CALM,
+    GREEN,
+    NONE_IS_BEST,
+    ORANGE,
+    RED,
+    YES_IS_GOOD,
+    Json,
+    heatmap,
+    row,
+    series,
+    stat,
+    steps,
+)
 
 GATEWAY = 'instance=~"$gateway"'
 NODE = 'node=~"$node"'

@@ -341,6 +341,17 @@ def energy() -> list[Json]:
             size=(12, 8),
         ),
         series(
+            "Energy of each camera within a day",
+            [(f"sum by (camera) (increase(kerbside_camera_energy_joules_total{{{NODE}}}[24h]))", "{{camera}}")],
+            (
+                "Joules of each camera over the last 24 hours. 3,600,000 J are a kilowatt-hour. Empty where the machine does not tell.",
+                "in proportion to frames and pixels.",
+                "the camera dashboard says how much of it is detection.",
+            ),
+            "joule",
+            size=(12, 8),
+        ),
+        series(
             "Processors",
             [
                 (f"max(kerbside_machine_cpus{{{NODE}}})", "may be used"),

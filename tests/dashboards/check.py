@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import rule_checks
 import texts
@@ -182,7 +183,8 @@ def main() -> int:
         print("\n".join(problems), file=sys.stderr)
         return 1
     count = sum(len(panels(board)) for board in all_boards.values())
-    print(f"{len(all_boards)} dashboards, {count} panels, {len(asked)} expressions in them; {rule_checks.summary()}; {len(metrics)} metrics")
+    of_boards = f"{len(all_boards)} dashboards, {count} panels, {len(asked)} expressions in them"
+    print(f"{of_boards}; {rule_checks.summary()}; {len(metrics)} metrics")
     return 0
 
 

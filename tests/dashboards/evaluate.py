@@ -16,12 +16,23 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Iterator
+from typing import Any
 
 import yaml
-from sources import BUILT_IN, FOLDER, Expression, boards, expressions, filled, queries, rules, selectors
+from sources import (
+    BUILT_IN,
+    FOLDER,
+    Expression,
+    boards,
+    expressions,
+    filled,
+    queries,
+    rules,
+    selectors,
+)
 
 #: So many scrapes of each target are waited for: rates need two, and a histogram's quantile what came between them.
 SCRAPES = 10
@@ -65,7 +76,11 @@ def wait(prometheus: Prometheus) -> None:
     while True:
         # Twice, since a rule may read what another one has recorded.
         groups = prometheus.get("rules")["groups"]
-        late = [group["name"] for group in groups if seconds(group["lastEvaluation"]) < scraped + 2 * float(group["interval"])]
+        late = [
+            group["name"]
+            for group in groups
+            if seconds(group["lastEvaluation"]) < scraped + 2 * float(group["interval"])
+        ]
         if not late:
             return
         patient("groups of rules that have not been evaluated", late)
@@ -79,7 +94,9 @@ def values(prometheus: Prometheus, name: str, board: dict[str, Any]) -> dict[str
     """What the variables of a dashboard stand for when everything is chosen, each found as Grafana does."""
     chosen = dict(BUILT_IN)
     for variable, (selector, label) in queries(board).items():
-        found = sorted({one["metric"][label] for one in prometheus.series(filled(selector, chosen)) if label in one["metric"]})
+        found = sorted(
+            {one["metric"][label] for one in prometheus.series(filled(selector, chosen)) if label in one["metric"]}
+        )
         assert found, f"{name}: its variable {variable} has no values"
         many = next(one["multi"] for one in board["templating"]["list"] if one["name"] == variable)
         chosen[variable] = "|".join(found) if many else found[0]
@@ -91,7 +108,9 @@ class Exceptions:
 
     def __init__(self) -> None:
         whole = yaml.safe_load((FOLDER / "empty-on-a-healthy-node.yaml").read_text())
-        self.entries = {kind: {one["name"]: one for one in whole[kind]} for kind in ("series", "panels", "alerts_that_fire")}
+        self.entries = {
+            kind: {one["name"]: one for one in whole[kind]} for kind in ("series", "panels", "alerts_that_fire")
+        }
         self.unused = {(kind, name) for kind, entries in self.entries.items() for name in entries}
         for kind, entries in self.entries.items():
             for name, entry in entries.items():
@@ -185,7 +204,9 @@ class Evaluation:
         for name, rule in loaded.items():
             self.rule(name, rule)
         self.problems.extend(self.stale_series())
-        self.problems.extend(f"the list names {name} ({kind}), and nothing else does" for kind, name in sorted(self.listed.unused))
+        self.problems.extend(
+            f"the list names {name} ({kind}), and nothing else does" for kind, name in sorted(self.listed.unused)
+        )
 
     def stale_series(self) -> Iterator[str]:
         """Series that are listed as missing and are there."""

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import promql_parser
 import yaml
-from sources import BUILT_IN, FOLDER, ROOT, Expression, filled, nodes, rule_expressions, rules, variables
+from sources import (
+    BUILT_IN,
+    FOLDER,
+    ROOT,
+    Expression,
+    filled,
+    nodes,
+    rule_expressions,
+    rules,
+    variables,
+)
 
 #: Labels that a scrape adds.
 OF_TARGETS = {"job", "instance", "node"}
@@ -56,7 +67,8 @@ def is_counted(series: str, metrics: dict[str, Any]) -> bool | None:
 def recorded_labels() -> dict[str, set[str]]:
     """The labels of each recorded series, which are those that its rule sums by."""
     return {
-        rule["record"]: {label.strip() for by in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in by.split(",")} - {"le"}
+        rule["record"]: {label.strip() for by in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in by.split(",")}
+        - {"le"}
         or recorded_like(rule["expr"])
         for rule in rules()
         if "record" in rule
@@ -69,7 +81,9 @@ def recorded_like(expr: str) -> set[str]:
     return {"node", *levels}
 
 
-def expression_problems(one: Expression, metrics: dict[str, Any], recorded: dict[str, set[str]], used: set[str]) -> Iterator[str]:
+def expression_problems(
+    one: Expression, metrics: dict[str, Any], recorded: dict[str, set[str]], used: set[str]
+) -> Iterator[str]:
     try:
         tree = promql_parser.parse(filled(one.text, {name: "x" for name in variables(one.text)} | BUILT_IN))
     except (ValueError, KeyError) as error:
@@ -147,11 +161,16 @@ def tested(expectations: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def promtool() -> Iterator[str]:
+    """What Prometheus' own tool finds: it checks all rules, and tests them file by file, all at once."""
     folder = FOLDER / "prometheus"
-    for command in (["check", "rules", *sorted(folder.glob("*.yaml"))], ["test", "rules", *sorted((folder / "tests").glob("*.yaml"))]):
-        run = subprocess.run(["promtool", *command], capture_output=True, text=True)
-        if run.returncode != 0:
-            yield f"promtool {' '.join(command[:2])}:\n{run.stdout}{run.stderr}"
+    commands = [["check", "rules", *sorted(folder.glob("*.yaml"))]]
+    commands.extend(["test", "rules", file] for file in sorted((folder / "tests").glob("*.yaml")))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    running = [(command, subprocess.Popen(["promtool", *command], **pipes)) for command in commands]
+    for command, process in running:
+        said, _ = process.communicate()
+        if process.returncode != 0:
+            yield f"promtool {command[0]} rules:\n{said}"
 
 
 def problems(metrics: dict[str, Any], asked: list[Expression], of_variables: list[str]) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import promql_parser
 import yaml
@@ -36,7 +37,9 @@ def boards() -> dict[str, dict[str, Any]]:
 
 def rules() -> list[dict[str, Any]]:
     """Every rule of every group, in order."""
-    groups = [group for name in RULES for group in yaml.safe_load((FOLDER / f"prometheus/{name}.yaml").read_text())["groups"]]
+    groups = [
+        group for name in RULES for group in yaml.safe_load((FOLDER / f"prometheus/{name}.yaml").read_text())["groups"]
+    ]
     return [rule for group in groups for rule in group["rules"]]
 
 
@@ -48,7 +51,9 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
 def expressions(name: str, board: dict[str, Any]) -> Iterator[Expression]:
     for panel in panels(board):
         for target in panel["targets"]:
-            yield Expression(f"{name} / {panel['title']} / {target['refId']}", target["expr"], labels(target["legendFormat"]))
+            yield Expression(
+                f"{name} / {panel['title']} / {target['refId']}", target["expr"], labels(target["legendFormat"])
+            )
     for mark in board["annotations"]["list"]:
         yield Expression(f"{name} / mark / {mark['name']}", mark["expr"], labels(mark["titleFormat"]))
 

@@ -50,7 +50,8 @@ class Engine:
     def __call__(self, *command: str | Path, fails: bool = False, **more: Any) -> str:
         done = run(*self.words, *command, **more)
         if (done.returncode != 0) != fails:
-            raise SystemExit(f"podman {' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+            said = f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+            raise SystemExit(f"podman {' '.join(map(str, command))} ended with {done.returncode}\n{said}")
         return done.stdout + (done.stderr if fails else "")
 
 
