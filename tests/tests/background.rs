@@ -39,8 +39,10 @@ fn as_frame(picture: &Picture) -> Frame {
         let (x, y) = (place % width, place / width);
         if x % 2 == 0 && y % 2 == 0 && y < height {
             let at = y / 2 * width.div_ceil(2) + x / 2;
-            planes.planes[1].0[at] = (128.0 + (-37.797 * red - 74.203 * green + 112.0 * blue) / 255.0).round() as u8;
-            planes.planes[2].0[at] = (128.0 + (112.0 * red - 93.786 * green - 18.214 * blue) / 255.0).round() as u8;
+            planes.planes[1].0[at] =
+                (128.0 + (-37.797 * red - 74.203 * green + 112.0 * blue) / 255.0).round() as u8;
+            planes.planes[2].0[at] =
+                (128.0 + (112.0 * red - 93.786 * green - 18.214 * blue) / 255.0).round() as u8;
         }
     }
     let header = FrameHeader::of_picture(size, PixelFormat::I420, Instant::now());
@@ -51,8 +53,11 @@ fn as_frame(picture: &Picture) -> Frame {
 fn difference(frame: &Frame, background: &Picture, found: &BoxInImage) -> Option<f32> {
     let (width, height) = (background.size.width as f32, background.size.height as f32);
     let (mut sum, mut count) = (0.0, 0);
-    for y in (found.top * height) as usize..((found.bottom * height) as usize).min(background.size.height as usize) {
-        for x in (found.left * width) as usize..((found.right * width) as usize).min(background.size.width as usize) {
+    for y in (found.top * height) as usize..((found.bottom * height) as usize).min(background.size.height as usize)
+    {
+        for x in
+            (found.left * width) as usize..((found.right * width) as usize).min(background.size.width as usize)
+        {
             let rgb = &background.rgb[3 * (y * background.size.width as usize + x)..][..3];
             if rgb == [128; 3] {
                 continue;
@@ -82,7 +87,9 @@ fn pc_17_nobody_who_walks_through_the_clip_is_in_the_picture() {
         with_detector.get_or_insert_with(|| Background::new(&frame)).add(&frame, boxes());
         // Even a detector that sees nobody at all only makes the picture worse, not more telling.
         without.get_or_insert_with(|| Background::new(&frame)).add(&frame, std::iter::empty());
-        if sampled.len() < 12 && frame.media_time >= MediaTime::ZERO + Duration::from_secs(6 * sampled.len() as u64) {
+        if sampled.len() < 12
+            && frame.media_time >= MediaTime::ZERO + Duration::from_secs(6 * sampled.len() as u64)
+        {
             sampled.push((frame, found));
         }
     }

@@ -58,12 +58,15 @@ fn one_cameras_line_is_moved_and_the_others_counts_show_no_gap() {
     assert_eq!(node.metric(connections), Some(0.0));
     let before = node.analysed("steady");
 
-    let elsewhere = moved.replace("crossing: {from: [0.5, 0.3], to: [0.5, 0.66]}", "gate: {from: [0.3, 0.3], to: [0.6, 0.7]}");
+    let elsewhere =
+        moved.replace("crossing: {from: [0.5, 0.3], to: [0.5, 0.66]}", "gate: {from: [0.3, 0.3], to: [0.6, 0.7]}");
     let elsewhere = elsewhere.replace("{line: crossing}", "{line: gate}");
     assert_ne!(elsewhere, moved);
     change(&node, "moved", &elsewhere);
     node.wait_for("the change", PATIENCE, |node| reloads(node, "applied") == 1.0);
-    node.wait_for("pictures again", PATIENCE, |node| node.is_in_state("moved", "up") && node.analysed("moved") > 8.0);
+    node.wait_for("pictures again", PATIENCE, |node| {
+        node.is_in_state("moved", "up") && node.analysed("moved") > 8.0
+    });
     assert!(node.analysed("steady") > before, "its totals go on");
     let after = has_rows(&node);
     node.wait_for("more rows", PATIENCE, |node| has_rows(node) > after + 40.0);
@@ -141,7 +144,9 @@ fn cameras_come_and_go_while_the_node_runs() {
     let node = Node::start(&[("first", camera_file(&urls[0], 2.0))], &["--bin", "2s"]);
     node.wait_for("up", PATIENCE, |node| node.is_in_state("first", "up"));
     change(&node, "second", &camera_file(&urls[1], 2.0));
-    node.wait_for("the second", PATIENCE, |node| node.is_in_state("second", "up") && node.analysed("second") > 2.0);
+    node.wait_for("the second", PATIENCE, |node| {
+        node.is_in_state("second", "up") && node.analysed("second") > 2.0
+    });
     fs::remove_file(node.folder.path().join("site/cameras/first.yaml")).unwrap();
     node.wait_for("the end of the first", PATIENCE, |node| reloads(node, "applied") == 2.0);
     let (_, page) = node.get("/metrics").unwrap();
@@ -169,7 +174,8 @@ fn the_service_manager_hears_that_the_node_is_ready_alive_reloading_and_stopping
     common::write_site(folder.path(), "test-node", metrics, &[("plaza", camera_file(&urls[0], 2.0))], "");
     let site = folder.path().join("site");
     let text = fs::read_to_string(site.join("node.yaml")).unwrap();
-    let with_socket = text.replace(&format!("\"{metrics}\""), &format!("\"{metrics}\", socket: {}", status.display()));
+    let with_socket =
+        text.replace(&format!("\"{metrics}\""), &format!("\"{metrics}\", socket: {}", status.display()));
     assert_ne!(with_socket, text);
     fs::write(site.join("node.yaml"), with_socket).unwrap();
     let log = fs::File::create(folder.path().join("node.log")).unwrap();

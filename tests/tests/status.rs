@@ -144,7 +144,10 @@ fn every_metric_of_a_node_is_told_or_it_is_known_why_not() {
     assert!(missing.is_empty(), "{missing:?}");
     let told = |series: &str| node.metric(series).unwrap_or_else(|| panic!("{series}"));
     assert!(told("kerbside_process_threads") > 5.0 && told("kerbside_process_open_files") > 5.0);
-    assert!(told("kerbside_machine_memory_bytes{kind=\"total\"}") > told("kerbside_machine_memory_bytes{kind=\"available\"}"));
+    assert!(
+        told("kerbside_machine_memory_bytes{kind=\"total\"}")
+            > told("kerbside_machine_memory_bytes{kind=\"available\"}")
+    );
     assert!(told("kerbside_spool_disk_bytes{kind=\"size\"}") > told("kerbside_spool_disk_bytes{kind=\"free\"}"));
     assert!(told(costs) <= told("kerbside_process_cpu_seconds_total") + 0.5);
     assert_eq!(told("kerbside_thread_hung{thread=\"plaza/lane\"}"), 0.0);

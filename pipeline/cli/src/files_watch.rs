@@ -59,7 +59,8 @@ impl FilesWatch {
 /// What cannot be looked at is as if it were not there: whoever reads it next says why.
 fn marks(folder: &Path) -> BTreeMap<PathBuf, Mark> {
     let cameras = fs::read_dir(folder.join("cameras")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let is_yaml =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     let files = cameras.filter(is_yaml).chain([folder.join("node.yaml")]);
     let marked = files.filter_map(|path| {
         let data = fs::metadata(&path).ok()?;

@@ -102,7 +102,8 @@ pub fn models_folder(dir: &Path) -> Option<PathBuf> {
 pub fn status_pages(dir: &Path) -> Result<(SocketAddr, Option<PathBuf>), ConfigError> {
     let file = dir.join(NODE_FILE);
     let problems = Problems::in_file(&file);
-    let value = files::read_text(&file, &problems).and_then(|text| yaml::parse_despite_duplicates(&text, &problems));
+    let value =
+        files::read_text(&file, &problems).and_then(|text| yaml::parse_despite_duplicates(&text, &problems));
     let pages = value
         .as_ref()
         .and_then(|value| Reader::root(value, &problems))

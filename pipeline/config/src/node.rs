@@ -85,7 +85,9 @@ pub(crate) fn read(reader: &Reader<'_>, file: &Path, catalogue: &Catalogue<'_>) 
 
 /// Where the status page and metrics are served.
 pub(crate) fn status_pages(reader: &Reader<'_>, file: &Path) -> (SocketAddr, Option<PathBuf>) {
-    let Some(map) = reader.optional("metrics").as_ref().and_then(Field::map) else { return (METRICS_ADDRESS, None) };
+    let Some(map) = reader.optional("metrics").as_ref().and_then(Field::map) else {
+        return (METRICS_ADDRESS, None);
+    };
     let address = map.optional("address").and_then(|field| loopback(&field)).unwrap_or(METRICS_ADDRESS);
     let socket = map.optional("socket").and_then(|field| {
         let path = path(&field, file, "a Unix socket")?;

@@ -21,7 +21,11 @@ impl Release {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn check(identity: &NodeIdentity, plans: &[CameraPlan], is_demonstration: bool) -> Result<(), ReleaseError> {
+    pub fn check(
+        identity: &NodeIdentity,
+        plans: &[CameraPlan],
+        is_demonstration: bool,
+    ) -> Result<(), ReleaseError> {
         Schemas::of(&Vocabulary::new(identity, plans)?)?;
         plans.iter().try_for_each(|plan| Camera::new(plan, WallTime::UNIX_EPOCH, is_demonstration).map(|_| ()))
     }

@@ -62,7 +62,11 @@ impl Schemas {
             let schema = words.schema(table);
             check_contract(table, &schema).map(|()| schema)
         };
-        Ok(Self { agg: checked(Table::Agg)?, health: checked(Table::Health)?, incident: checked(Table::Incident)? })
+        Ok(Self {
+            agg: checked(Table::Agg)?,
+            health: checked(Table::Health)?,
+            incident: checked(Table::Incident)?,
+        })
     }
 }
 

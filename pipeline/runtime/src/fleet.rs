@@ -133,7 +133,7 @@ pub(crate) fn start(starting: Starting, around: &Surroundings<'_>) -> Result<Run
         is_live: true,
         beat: beat.clone(),
         setup: Some(Arc::clone(setup)),
-        untold_cpu: Duration::ZERO,
+        inference_nanos: Arc::clone(&board.inference_nanos),
     };
     let status = Arc::clone(&board.status);
     let thread = spawn(format!("{name}/lane"), move || {

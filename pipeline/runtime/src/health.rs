@@ -248,7 +248,12 @@ mod tests {
         let wrong = |health: &CameraHealth| -> Vec<&str> {
             health.tampered().filter(|(_, is)| *is).map(|(name, _)| name).collect()
         };
-        assert!(health.hear(&[word(IncidentKind::TamperMoved, Phase::Begin), word(IncidentKind::WrongWay, Phase::Begin)]));
+        assert!(
+            health.hear(&[
+                word(IncidentKind::TamperMoved, Phase::Begin),
+                word(IncidentKind::WrongWay, Phase::Begin)
+            ])
+        );
         assert!(health.hear(&[word(IncidentKind::TamperDark, Phase::Begin)]));
         assert!(!health.hear(&[word(IncidentKind::TamperDark, Phase::Update)]));
         assert_eq!(wrong(&health), ["moved", "dark"]);

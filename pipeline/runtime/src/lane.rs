@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kerbside_channel::{Awaited, Empty, Receiver, Sender, reply};
@@ -28,8 +29,6 @@ const DETECTION: [(Stage, kerbside_models::Stage); 3] = [
     (Stage::Head, kerbside_models::Stage::Head),
 ];
 
-/// Processor time that is told together.
-const CPU_STEP: Duration = Duration::from_secs(1);
 /// How long a live camera is silent before its operators hear that time passes: by then ingest has given up the
 /// connection, so no frame of before can come any more.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -101,8 +100,8 @@ pub(crate) struct Lane {
     pub(crate) beat: Beat,
     /// Where an installer may see the background.
     pub(crate) setup: Option<Arc<SetupMode>>,
-    /// Processor time of detections that no metric tells yet.
-    pub(crate) untold_cpu: Duration,
+    /// Processor time of the camera's detections so far, in nanoseconds.
+    pub(crate) inference_nanos: Arc<AtomicU64>,
 }
 
 /// The frame before, without its picture.
@@ -152,7 +151,8 @@ impl Lane {
             let Some(answered) = answer.wait() else { break };
             self.metrics.stage(Stage::Detect).observe(asked.elapsed());
             let Answer { frame, mut detections, outcome, cpu } = answered;
-            self.tell_cpu(cpu);
+            let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+            self.inference_nanos.fetch_add(nanos, Ordering::Relaxed);
             let Frame { sequence, media_time: media, wall_time: wall, arrived, .. } = frame;
             last = Some(Last { sequence, media, wall, arrived });
             if self.is_live && (matches!(outcome, Err(Failure::TooOld)) || is_too_old(&frame)) {
@@ -185,16 +185,6 @@ impl Lane {
         let beat = self.beat.clone();
         self.finish(last);
         beat.rest();
-    }
-
-    /// Notes processor time of a detection, in steps that many frames fill: what it costs depends a little on what it
-    /// found (rule PC-12 of the privacy contract).
-    fn tell_cpu(&mut self, cpu: Duration) {
-        self.untold_cpu += cpu;
-        if self.untold_cpu >= CPU_STEP {
-            self.metrics.inference_cpu_seconds.add_time(self.untold_cpu);
-            self.untold_cpu = Duration::ZERO;
-        }
     }
 
     /// The next frame; `None` when there will be none. Meanwhile, with no frame under way, operators hear that
@@ -280,13 +270,7 @@ impl Lane {
         self.report(frame, seen, Vec::new(), Some(failure))
     }
 
-    fn report(
-        &self,
-        frame: &Frame,
-        seen: Seen,
-        findings: Vec<Finding>,
-        failure: Option<Failure>,
-    ) -> Report {
+    fn report(&self, frame: &Frame, seen: Seen, findings: Vec<Finding>, failure: Option<Failure>) -> Report {
         Report {
             lane: self.id,
             sequence: frame.sequence,
@@ -389,7 +373,7 @@ mod tests {
             is_live,
             beat: Beat::default(),
             setup: None,
-            untold_cpu: Duration::ZERO,
+            inference_nanos: Arc::default(),
         };
         drop(doors);
         let young = MAX_FRAME_AGE / 2;

@@ -48,7 +48,7 @@ pub use error::RuntimeError;
 pub use fleet::plan;
 pub use kerbside_ingest::{ClipInfo, probe as clip_info};
 pub use node::{Node, NodeOptions};
-pub use reload::{Reloaded, ReloadRefusal};
+pub use reload::{ReloadRefusal, Reloaded};
 pub use replay::{Progress, Replay, ReplayOptions, ReplayOutcome};
 pub use tracks::TrackRow;
 pub use uplink::UplinkThread;

@@ -88,12 +88,7 @@ impl Machine {
                 packages.push(Package { file, range, last });
             }
         }
-        Self {
-            root: root.to_owned(),
-            ticks_per_second: procfs::ticks_per_second() as f64,
-            packages,
-            joules: 0.0,
-        }
+        Self { root: root.to_owned(), ticks_per_second: procfs::ticks_per_second() as f64, packages, joules: 0.0 }
     }
 
     /// Takes a reading.
@@ -132,8 +127,10 @@ impl Machine {
         let zones = folders(&self.root.join("sys/class/thermal"), "thermal_zone").into_iter();
         let of_zones = zones.filter_map(|zone| text(&zone.join("temp")));
         let sensors = folders(&self.root.join("sys/class/hwmon"), "hwmon").into_iter();
-        let of_sensors = sensors.flat_map(|sensor| (1..=16).filter_map(move |n| text(&sensor.join(format!("temp{n}_input")))));
-        let celsius = of_zones.chain(of_sensors).filter_map(|milli| milli.parse::<f32>().ok()).map(|milli| milli / 1000.0);
+        let of_sensors =
+            sensors.flat_map(|sensor| (1..=16).filter_map(move |n| text(&sensor.join(format!("temp{n}_input")))));
+        let celsius =
+            of_zones.chain(of_sensors).filter_map(|milli| milli.parse::<f32>().ok()).map(|milli| milli / 1000.0);
         // A sensor that is not there says 0, -274 or 255.
         celsius.filter(|degrees| (-60.0..150.0).contains(degrees) && *degrees != 0.0).reduce(f32::max)
     }
@@ -206,7 +203,11 @@ fn folders(folder: &Path, prefix: &str) -> Vec<PathBuf> {
         let number = name.strip_prefix(prefix)?;
         (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(())
     };
-    entries.flatten().filter(|entry| entry.file_name().to_str().and_then(named).is_some()).map(|entry| entry.path()).collect()
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().and_then(named).is_some())
+        .map(|entry| entry.path())
+        .collect()
 }
 
 #[cfg(test)]

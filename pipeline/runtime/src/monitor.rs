@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kerbside_telemetry::{Counter, Gauge, Metric, ProcessMetrics, Telemetry, Usage};
+use kerbside_telemetry::{Gauge, Metric, ProcessMetrics, Telemetry, Usage};
 
 use crate::clock;
 use crate::machine::{Machine, Reading};
@@ -117,26 +118,20 @@ impl Monitor {
         drop(machine);
         let of_cameras = cameras.iter().map(|camera| {
             let share = self.shares.entry(camera.name.clone()).or_default();
-            share.used(&camera.status.threads(), camera.metrics.inference_cpu_seconds.value())
+            let inference = Duration::from_nanos(camera.inference_nanos.load(Ordering::Relaxed));
+            share.used(&camera.status.threads(), inference.as_secs_f64())
         });
         let mut used: Vec<Used> = of_cameras.collect();
         if let Some((usage, (_, _, before))) = usage.zip(self.before.as_ref()) {
             share_out(&mut used, usage.cpu_secs - before.cpu_secs);
             for (camera, used) in cameras.iter().zip(used) {
-                self.tell_cost(camera, used, joules_of_busy);
+                if let Some(share) = self.shares.get_mut(&camera.name) {
+                    share.add(used, joules_of_busy);
+                    tell_cost(&self.board.telemetry, camera, share, joules_of_busy.is_some());
+                }
             }
         }
         self.before = usage.map(|usage| (now, reading, usage));
-    }
-
-    fn tell_cost(&self, camera: &CameraBoard, used: Used, joules_of_busy: Option<f64>) {
-        let add = |counter: &Counter, amount: f64| counter.follow(counter.value() + amount);
-        add(&camera.metrics.cpu_seconds, used.all);
-        if let Some(joules) = joules_of_busy {
-            let counter = |metric| self.board.telemetry.counter(metric, &[&camera.name]);
-            add(&counter(Metric::CameraEnergyJoules), used.all * joules);
-            add(&counter(Metric::InferenceEnergyJoules), used.inference * joules);
-        }
     }
 
     fn tell(&self, reading: &Reading) {
@@ -160,6 +155,16 @@ impl Monitor {
         if let Some(joules) = reading.joules {
             telemetry.counter(Metric::EnergyJoules, &[]).follow(joules);
         }
+    }
+}
+
+fn tell_cost(telemetry: &Telemetry, camera: &CameraBoard, share: &Share, has_joules: bool) {
+    camera.metrics.cpu_seconds.follow(share.seconds().all);
+    camera.metrics.inference_cpu_seconds.follow(share.seconds().inference);
+    if has_joules {
+        let follow = |metric, joules| telemetry.counter(metric, &[&camera.name]).follow(joules);
+        follow(Metric::CameraEnergyJoules, share.joules().all);
+        follow(Metric::InferenceEnergyJoules, share.joules().inference);
     }
 }
 

@@ -92,11 +92,8 @@ impl Node {
             let folder = node.learned_folder.display();
             warn!(%folder, %error, "what operators learn cannot be kept: they will learn anew at the next start");
         }
-        let plans: Vec<_> = cameras
-            .iter()
-            .zip(&loaded)
-            .map(|(camera, model)| plan(camera, &model.id, options.demo_bin))
-            .collect();
+        let plans: Vec<_> =
+            cameras.iter().zip(&loaded).map(|(camera, model)| plan(camera, &model.id, options.demo_bin)).collect();
         let watchers = cameras.iter_mut().map(|camera| {
             let mut watcher = Watcher::take_from(camera);
             watcher.recall(&node.learned_folder);
@@ -235,7 +232,10 @@ impl Node {
                     }
                     Err(error) => {
                         let error = with_causes(&error);
-                        error!(camera = name, error, "the camera is given up until its file changes or the node starts again");
+                        error!(
+                            camera = name,
+                            error, "the camera is given up until its file changes or the node starts again"
+                        );
                         camera.board.tell().given_up = Some(format!("it is given up: {error}"));
                     }
                 }
@@ -309,7 +309,11 @@ impl Node {
 }
 
 /// Waits for a camera that was told to stop, its lane included; meanwhile something else may be done.
-pub(crate) fn join_camera(camera: Running, deadline: Instant, mut meanwhile: impl FnMut()) -> Result<(), RuntimeError> {
+pub(crate) fn join_camera(
+    camera: Running,
+    deadline: Instant,
+    mut meanwhile: impl FnMut(),
+) -> Result<(), RuntimeError> {
     let Running { board, handle, thread, .. } = camera;
     let name = &board.name;
     let mut result = Ok(());
@@ -363,9 +367,10 @@ fn board(
         is_demonstration: options.demo_bin.is_some(),
         is_insecure: options.is_insecure,
     };
-    let uplink = node.uplink.as_ref().map(|uplink| {
-        (format!("{}:{}", uplink.gateway_host, uplink.gateway_port), UplinkMetrics::new(telemetry))
-    });
+    let uplink = node
+        .uplink
+        .as_ref()
+        .map(|uplink| (format!("{}:{}", uplink.gateway_host, uplink.gateway_port), UplinkMetrics::new(telemetry)));
     let config = ConfigView { revision, applied: clock::now(), refused: Vec::new() };
     let board = Board::new(identity, telemetry, metrics.clone(), uplink, config);
     board.setup.allow(node.setup);

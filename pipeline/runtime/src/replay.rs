@@ -166,7 +166,7 @@ impl Replay {
             is_live: false,
             beat: Beat::default(),
             setup: None,
-            untold_cpu: Duration::ZERO,
+            inference_nanos: Arc::default(),
         };
         let lane = spawn(format!("{name}/lane"), move || lane.run())?;
         let ingest_failed = |source| RuntimeError::Ingest { camera: name.clone(), source };

@@ -71,6 +71,8 @@ pub(crate) enum SetupRefusal {
     TooLong,
 }
 
+/// What a detector is less sure of hides nothing: much of it is always at the same place of the street.
+const LEAST_SCORE: f32 = 0.3;
 /// A picture is made anew when it is older.
 const PICTURE_AGE: Duration = Duration::from_secs(5);
 
@@ -96,7 +98,11 @@ impl SetupMode {
         let active = Active { camera: camera.to_owned(), until: now + span, background: None, png: None };
         state.active = Some(active);
         self.wanted.store(lane + 1, Ordering::Release);
-        warn!(camera, minutes = span.as_secs() / 60, "setup mode is on: an installer may see this camera's background");
+        warn!(
+            camera,
+            minutes = span.as_secs() / 60,
+            "setup mode is on: an installer may see this camera's background"
+        );
         Ok(())
     }
 
@@ -137,7 +143,8 @@ impl SetupMode {
             && let Some(active) = &mut state.active
         {
             let background = active.background.get_or_insert_with(|| Background::new(frame));
-            background.add(frame, detections.iter().map(|detection| detection.box_in_image));
+            let found = detections.iter().filter(|detection| detection.score >= LEAST_SCORE);
+            background.add(frame, found.map(|detection| detection.box_in_image));
         }
     }
 

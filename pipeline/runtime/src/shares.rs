@@ -9,15 +9,17 @@ use std::collections::BTreeMap;
 
 use crate::machine;
 
-/// What is known of a camera's threads.
+/// What is known of a camera's threads, and what it has cost so far.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     /// Processor time of each thread when it was last read, in seconds.
     threads: BTreeMap<u32, f64>,
     inference: f64,
+    total: Used,
+    joules: Used,
 }
 
-/// What one camera used between two readings, in seconds of processor time.
+/// What one camera used: seconds of processor time, or joules.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Used {
     /// Of detection, part of `all`.
@@ -25,7 +27,35 @@ pub(crate) struct Used {
     pub(crate) all: f64,
 }
 
+impl Used {
+    fn plus(self, other: Self, times: f64) -> Self {
+        Self { inference: self.inference + other.inference * times, all: self.all + other.all * times }
+    }
+
+    fn in_tenths(self) -> Self {
+        let tenths = |value: f64| (value * 10.0).floor() / 10.0;
+        Self { inference: tenths(self.inference), all: tenths(self.all) }
+    }
+}
+
 impl Share {
+    /// Adds what was used; with the joules of a second of processor time, where they are known.
+    pub(crate) fn add(&mut self, used: Used, joules_of_second: Option<f64>) {
+        self.total = self.total.plus(used, 1.0);
+        self.joules = self.joules.plus(used, joules_of_second.unwrap_or_default());
+    }
+
+    /// Processor time so far, in seconds. It is told in tenths, which many frames fill: what a frame costs depends a
+    /// little on what it shows (rule PC-12 of the privacy contract).
+    pub(crate) fn seconds(&self) -> Used {
+        self.total.in_tenths()
+    }
+
+    /// Energy so far, in joules, in tenths as well.
+    pub(crate) fn joules(&self) -> Used {
+        self.joules.in_tenths()
+    }
+
     /// What the camera has used since the last call by itself. `threads` are those that work for it now, `inference` all
     /// that its detections have used so far.
     pub(crate) fn used(&mut self, threads: &[u32], inference: f64) -> Used {
@@ -74,6 +104,18 @@ mod tests {
         assert_eq!(share.used_by(&[0, 1], 2.5, clock([1.25, 0.5])), Used { inference: 0.5, all: 0.75 });
         // One thread has ended, the number of the other is used again by a new one.
         assert_eq!(share.used_by(&[1, 7], 2.5, clock([0.0, 0.25])), Used { inference: 0.0, all: 0.25 });
+    }
+
+    #[test]
+    fn pc_12_costs_add_up_and_are_told_in_tenths() {
+        let mut share = Share::default();
+        for _ in 0..7 {
+            share.add(Used { inference: 0.03, all: 0.06 }, Some(10.0));
+        }
+        assert_eq!(share.seconds(), Used { inference: 0.2, all: 0.4 });
+        assert_eq!(share.joules(), Used { inference: 2.1, all: 4.2 });
+        share.add(Used { inference: 0.03, all: 0.06 }, None);
+        assert_eq!((share.seconds().all, share.joules().all), (0.4, 4.2));
     }
 
     #[test]

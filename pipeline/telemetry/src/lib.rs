@@ -205,7 +205,8 @@ mod tests {
         }
         let lines = |camera: &str| {
             let text = telemetry.render();
-            let named = |line: &&str| line.contains(&format!("\"{camera}\"")) || line.contains(&format!("\"{camera}/"));
+            let named =
+                |line: &&str| line.contains(&format!("\"{camera}\"")) || line.contains(&format!("\"{camera}/"));
             text.lines().filter(named).count()
         };
         let of_each = lines("plaza");

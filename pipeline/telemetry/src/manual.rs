@@ -41,7 +41,8 @@ fn kind(kind: Kind) -> String {
         Kind::Counter => "counter".to_owned(),
         Kind::Gauge => "gauge".to_owned(),
         Kind::Histogram(bounds) => {
-            let (first, last) = (bounds.first().copied().unwrap_or_default(), bounds.last().copied().unwrap_or_default());
+            let (first, last) =
+                (bounds.first().copied().unwrap_or_default(), bounds.last().copied().unwrap_or_default());
             format!("histogram, {} buckets from {first} to {last}", bounds.len())
         }
     }
@@ -58,5 +59,12 @@ mod tests {
             let lines = manual.lines().filter(|line| line.starts_with(&format!("| `{}` |", metric.name())));
             assert_eq!(lines.count(), 1, "{}", metric.name());
         }
+    }
+
+    #[test]
+    fn the_document_is_what_the_code_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboards/METRICS.md");
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(written == manual(), "dashboards/METRICS.md is old: run cargo xtask metrics");
     }
 }

@@ -312,7 +312,12 @@ mod tests {
     fn furthest(picture: &Picture) -> u8 {
         let width = SIZE.width as usize;
         let of = |(place, rgb): (usize, &[u8])| {
-            let expected = to_rgb(street(place % width, place / width), 128, 128, (ColourMatrix::Bt601, ColourRange::Limited));
+            let expected = to_rgb(
+                street(place % width, place / width),
+                128,
+                128,
+                (ColourMatrix::Bt601, ColourRange::Limited),
+            );
             if rgb == [UNKNOWN; 3] { 0 } else { rgb[0].abs_diff(expected[0]) }
         };
         picture.rgb.chunks(3).enumerate().map(of).max().unwrap()
@@ -378,7 +383,8 @@ mod tests {
 
     #[test]
     fn a_picture_is_a_png_of_its_size() {
-        let picture = Picture { size: PictureSize { width: 2, height: 1 }, rgb: vec![255, 0, 0, 0, 0, 255], known: 1.0 };
+        let picture =
+            Picture { size: PictureSize { width: 2, height: 1 }, rgb: vec![255, 0, 0, 0, 0, 255], known: 1.0 };
         let png = picture.to_png().unwrap();
         assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"));
         assert_eq!((&png[16..20], &png[20..24]), (&[0, 0, 0, 2][..], &[0, 0, 0, 1][..]));

@@ -189,7 +189,10 @@ fn some_keys_of_the_node_are_read_only_when_it_starts() {
         ("spool: {folder: /data/spool, max_bytes: 1GiB, keep: 1d, sync_interval: 2s}\nsetup: {at_most: 5m}", &[]),
         ("spool: {folder: /data/other}", &["spool.folder"]),
         ("spool: {folder: /srv/spool}", &["spool.folder", "learned.folder", "ledger.folder"]),
-        ("spool: {folder: /data/spool}\nmetrics: {address: 127.0.0.1:9602, socket: /run/s}", &["metrics.address", "metrics.socket"]),
+        (
+            "spool: {folder: /data/spool}\nmetrics: {address: 127.0.0.1:9602, socket: /run/s}",
+            &["metrics.address", "metrics.socket"],
+        ),
     ];
     for (text, keys) in table {
         assert_eq!(node(text).fixed_keys_changed(&before), keys, "{text}");

@@ -38,7 +38,10 @@ fn a_camera_that_is_as_it_was_goes_on_within_its_open_bins() {
         };
         batches.iter().flat_map(of).collect()
     };
-    assert!(revisions(&out).iter().all(|revision| *revision == 3), "rows until now are of the configuration before");
+    assert!(
+        revisions(&out).iter().all(|revision| *revision == 3),
+        "rows until now are of the configuration before"
+    );
 
     out.clear();
     for camera in 0..3 {

@@ -66,7 +66,13 @@ impl Desk {
     }
 
     /// The health row for the `span` that ends now.
-    pub(super) fn sample(&mut self, span: Duration, now: Instant, host: &Host, telemetry: &Telemetry) -> HealthSample {
+    pub(super) fn sample(
+        &mut self,
+        span: Duration,
+        now: Instant,
+        host: &Host,
+        telemetry: &Telemetry,
+    ) -> HealthSample {
         // The first minute, and one in which the configuration was changed, are cut: they say little.
         if span >= LEAST_SPAN {
             let minute = self.health.minute(span);

@@ -2,6 +2,7 @@
 //!
 //! Threads: any. Locks are held for as long as it takes to copy a few values, and never two at once.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,8 @@ pub(crate) struct CameraBoard {
     pub(crate) geometry: String,
     pub(crate) status: Arc<CameraStatus>,
     pub(crate) metrics: CameraMetrics,
+    /// Processor time of its detections so far.
+    pub(crate) inference_nanos: Arc<AtomicU64>,
     told: Mutex<Told>,
 }
 
@@ -114,6 +117,7 @@ impl CameraBoard {
             geometry,
             status: Arc::new(CameraStatus::new()),
             metrics: CameraMetrics::new(telemetry, &camera.name),
+            inference_nanos: Arc::default(),
             told: Mutex::default(),
         }
     }
@@ -128,7 +132,8 @@ impl CameraBoard {
             CameraState::Up if told.is_trusted == Some(false) => CameraState::Tampered,
             state => state,
         };
-        let trouble = self.status.trouble().map(|(words, at)| (words.to_owned(), now.saturating_duration_since(at)));
+        let trouble =
+            self.status.trouble().map(|(words, at)| (words.to_owned(), now.saturating_duration_since(at)));
         CameraView {
             name: self.name.clone(),
             state,

@@ -138,7 +138,14 @@ mod tests {
         for host in ["localhost", "LocalHost:9600", "127.0.0.1:80", "127.1.2.3", "[::1]:9600", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example:9600", "10.0.0.1:9600", "[::2]:1", "127.0.0.1.evil.example"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example:9600",
+            "10.0.0.1:9600",
+            "[::2]:1",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -150,12 +150,7 @@ pub(crate) enum SetupView {
     /// node.yaml does not allow it.
     Forbidden,
     /// It is allowed for so long at a time.
-    Off {
-        at_most: Duration,
-    },
+    Off { at_most: Duration },
     /// It is on for one camera.
-    On {
-        camera: String,
-        left: Duration,
-    },
+    On { camera: String, left: Duration },
 }
