@@ -117,7 +117,7 @@ impl Prometheus {
             .unwrap();
         let prometheus = Self { _running: Running(child), folder, address };
         let since = Instant::now();
-        while !http_get(address, "/-/ready").is_some_and(|(code, _)| code == 200) {
+        while http_get(address, "/-/ready").is_none_or(|(code, _)| code != 200) {
             assert!(since.elapsed() < PATIENCE, "Prometheus is not ready\n{}", prometheus.log());
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -363,7 +363,9 @@ mod tests {
 
     #[test]
     fn a_model_that_comes_later_is_made_and_one_that_no_camera_uses_goes() {
-        struct Counted(Arc<()>);
+        struct Counted {
+            _made: Arc<()>,
+        }
         impl Detector for Counted {
             fn detect_in_stages(
                 &mut self,
@@ -382,7 +384,7 @@ mod tests {
         }
         let maker = |made: &Arc<()>| {
             let made = Arc::clone(made);
-            let make = Box::new(move || -> Box<dyn Detector> { Box::new(Counted(Arc::clone(&made))) });
+            let make = Box::new(move || -> Box<dyn Detector> { Box::new(Counted { _made: Arc::clone(&made) }) });
             Arc::new(Maker { make, threads_per_frame: 1 })
         };
         let (first_made, second_made) = (Arc::new(()), Arc::new(()));

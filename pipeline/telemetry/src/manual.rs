@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use crate::{Kind, Metric};
 
-/// Who tells a group of metrics.
-const GROUPS: [(&str, &str, fn(Metric) -> bool); 3] = [
+/// Which metrics are in a group.
+type IsIn = fn(Metric) -> bool;
+
+/// Who tells a group of metrics: title, where they are served, and which they are.
+const GROUPS: [(&str, &str, IsIn); 3] = [
     ("Every process", "A node and a gateway alike.", |metric| metric.is_of_node() && metric.is_of_gateway()),
     ("The node", "On the address or socket of `metrics` in node.yaml.", |metric| {
         metric.is_of_node() && !metric.is_of_gateway()
