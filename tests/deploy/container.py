@@ -26,7 +26,13 @@ def check(tree: Path) -> Problems:
             problems.append(f"Containerfile copies {name}, which is not there")
     for stage in ("node", "gateway"):
         own = text.partition(f" AS {stage}\n")[2].partition("\nFROM ")[0]
-        wanted = ("USER 65532:65532", "STOPSIGNAL SIGTERM", "HEALTHCHECK", "ENTRYPOINT [", "org.opencontainers.image.revision")
+        wanted = (
+            "USER 65532:65532",
+            "STOPSIGNAL SIGTERM",
+            "HEALTHCHECK",
+            "ENTRYPOINT [",
+            "org.opencontainers.image.revision",
+        )
         problems += [f"Containerfile: {stage} has no {word}" for word in wanted if word not in own]
         if re.search(r"(?m)^RUN ", own):
             problems.append(f"Containerfile: {stage} runs something in an image without a shell")

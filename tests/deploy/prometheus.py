@@ -21,7 +21,9 @@ def check(tree: Path) -> Problems:
     rules = [Path(name) for name in load(folder / "city.yaml")["rule_files"]]
     dashboards = tree / "dashboards/prometheus"
     if dashboards.is_dir():
-        problems += [f"city.yaml: no {one.name} in dashboards" for one in rules if not (dashboards / one.name).is_file()]
+        problems += [
+            f"city.yaml: no {one.name} in dashboards" for one in rules if not (dashboards / one.name).is_file()
+        ]
     return problems + agreed(tree, folder)
 
 
@@ -57,7 +59,8 @@ def agreed(tree: Path, folder: Path) -> Problems:
         "the agent asks where the node answers": cabinet["scrape_configs"][0]["static_configs"][0]["targets"]
         == [node["metrics"]["address"]],
         "the agent says which node it is": cabinet["global"]["external_labels"] == {"node": node["name"]},
-        "the agent sends encrypted": sent.scheme == "https" and cabinet["remote_write"][0]["tls_config"].keys() >= {"cert_file", "key_file", "ca_file"},
+        "the agent sends encrypted": sent.scheme == "https"
+        and cabinet["remote_write"][0]["tls_config"].keys() >= {"cert_file", "key_file", "ca_file"},
         "the agent knocks at the door": f"--web.listen-address=:{sent.port}" in services["door"]["command"],
         "the door hands on to Prometheus": (handed.hostname, handed.port) == ("gateway", 9090)
         and services["prometheus"]["network_mode"] == "service:gateway",
