@@ -12,6 +12,7 @@ from typing import Any
 
 from tools import load, run
 
+BUSY = "sealing memfd copy: Device or resource busy"
 TREE = Path(__file__).resolve().parents[2]
 
 
@@ -27,6 +28,10 @@ class Engine:
 
     def __call__(self, *command: str | Path, fails: bool = False, **more: Any) -> str:
         done = run(*self.words, *command, **more)
+        for _ in range(3):
+            # Podman starts itself from a copy in memory, which on a busy machine cannot always be sealed at once.
+            if done.returncode and BUSY in done.stdout + done.stderr:
+                done = run(*self.words, *command, **more)
         if (done.returncode != 0) != fails:
             said = f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
             raise SystemExit(f"podman {' '.join(map(str, command))} ended with {done.returncode}\n{said}")

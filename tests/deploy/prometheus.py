@@ -21,10 +21,26 @@ def check(tree: Path) -> Problems:
     rules = [Path(name) for name in load(folder / "city.yaml")["rule_files"]]
     dashboards = tree / "dashboards/prometheus"
     if dashboards.is_dir():
+        problems += grafana(tree)
         problems += [
             f"city.yaml: no {one.name} in dashboards" for one in rules if not (dashboards / one.name).is_file()
         ]
     return problems + agreed(tree, folder)
+
+
+def grafana(tree: Path) -> Problems:
+    """Grafana finds dashboards and data source where the compose file puts them."""
+    service = load(tree / "deploy/compose/city.yaml")["services"]["grafana"]
+    folder = tree / "dashboards/grafana/provisioning"
+    providers = [one for file in folder.glob("dashboards/*.yaml") for one in load(file)["providers"]]
+    sources = [one for file in folder.glob("datasources/*.yaml") for one in load(file)["datasources"]]
+    mounted = {volume["target"] for volume in service["volumes"]}
+    asked = [one["url"].removeprefix("${").removesuffix("}") for one in sources if one["url"].startswith("${")]
+    wanted = {
+        "dashboards are mounted": bool(providers) and all(one["options"]["path"] in mounted for one in providers),
+        "the data source is named": bool(asked) and all(name in service["environment"] for name in asked),
+    }
+    return [f"city.yaml: not so any more: {what}" for what, holds in wanted.items() if not holds]
 
 
 def web(file: Path) -> Problems:
