@@ -7,6 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import tomllib
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from tools import Problems, ask, complaints, run
@@ -24,6 +25,12 @@ def check(tree: Path) -> Problems:
     for name in " ".join(copied).split():
         if name != "." and not (tree / name).exists():
             problems.append(f"Containerfile copies {name}, which is not there")
+    # Cargo wants every member of the workspace, also where it compiles two of them.
+    passed = (folder / "Containerfile.dockerignore").read_text().splitlines()
+    members = tomllib.loads((tree / "Cargo.toml").read_text())["workspace"]["members"]
+    for top in sorted({member.partition("/")[0] for member in members}):
+        if f"!{top}" not in passed:
+            problems.append(f"Containerfile.dockerignore keeps {top} back")
     for stage in ("node", "gateway"):
         own = text.partition(f" AS {stage}\n")[2].partition("\nFROM ")[0]
         wanted = (
