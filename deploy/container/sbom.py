@@ -66,8 +66,8 @@ def of_crate(package: dict[str, Any]) -> Component:
 def of_debian(line: str) -> Component:
     """A package of Debian's as a component."""
     name, version, architecture, source, source_version = line.split("\t")
-    upstream = f"{source}@{source_version}"
-    purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch={architecture}&upstream={quote(upstream, safe='')}"
+    upstream = quote(f"{source}@{source_version}", safe="")
+    purl = f"pkg:deb/debian/{quote(name)}@{quote(version, safe='')}?arch={architecture}&upstream={upstream}"
     return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 

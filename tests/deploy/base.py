@@ -16,7 +16,15 @@ from tools import run
 
 SUITE = "bookworm"
 #: Of the installed system, what a container has no use for.
-LEFT_OUT = ("./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./usr/share/man/*", "./usr/share/locale/*")
+LEFT_OUT = (
+    "./dev/*",
+    "./proc/*",
+    "./sys/*",
+    "./var/cache/apt/*",
+    "./var/lib/apt/lists/*",
+    "./usr/share/man/*",
+    "./usr/share/locale/*",
+)
 
 
 def base_image(engine: Callable[..., str], folder: Path) -> str:

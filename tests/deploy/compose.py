@@ -104,11 +104,13 @@ def networks(folder: Path) -> Problems:
     cameras = cabinet["networks"]["cameras"]
     node = cabinet["services"]["node"]["networks"]
     wanted = {
-        "cabinet.yaml: cameras are on their own wire": cameras["driver"] == "ipvlan" and "parent" in cameras["driver_opts"],
+        "cabinet.yaml: cameras are on their own wire": cameras["driver"] == "ipvlan"
+        and "parent" in cameras["driver_opts"],
         "cabinet.yaml: the default route is the uplink's": node["uplink"].get("gw_priority", 0) > 0
         and "gw_priority" not in node["cameras"],
         "city.yaml: the desk has no route out": city["networks"]["desk"].get("internal") is True,
         "city.yaml: Prometheus is published by nobody": "ports" not in city["services"]["prometheus"],
-        "city.yaml: Grafana is on loopback": city["services"]["grafana"]["ports"] == ["${GRAFANA_LISTEN:-127.0.0.1:3000}:3000"],
+        "city.yaml: Grafana is on loopback": city["services"]["grafana"]["ports"]
+        == ["${GRAFANA_LISTEN:-127.0.0.1:3000}:3000"],
     }
     return [f"{what}: no longer" for what, holds in wanted.items() if not holds]

@@ -7,6 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import tomllib
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from tools import Problems, ask, complaints, run
@@ -24,9 +25,21 @@ def check(tree: Path) -> Problems:
     for name in " ".join(copied).split():
         if name != "." and not (tree / name).exists():
             problems.append(f"Containerfile copies {name}, which is not there")
+    # Cargo wants every member of the workspace, also where it compiles two of them.
+    passed = (folder / "Containerfile.dockerignore").read_text().splitlines()
+    members = tomllib.loads((tree / "Cargo.toml").read_text())["workspace"]["members"]
+    for top in sorted({member.partition("/")[0] for member in members}):
+        if f"!{top}" not in passed:
+            problems.append(f"Containerfile.dockerignore keeps {top} back")
     for stage in ("node", "gateway"):
         own = text.partition(f" AS {stage}\n")[2].partition("\nFROM ")[0]
-        wanted = ("USER 65532:65532", "STOPSIGNAL SIGTERM", "HEALTHCHECK", "ENTRYPOINT [", "org.opencontainers.image.revision")
+        wanted = (
+            "USER 65532:65532",
+            "STOPSIGNAL SIGTERM",
+            "HEALTHCHECK",
+            "ENTRYPOINT [",
+            "org.opencontainers.image.revision",
+        )
         problems += [f"Containerfile: {stage} has no {word}" for word in wanted if word not in own]
         if re.search(r"(?m)^RUN ", own):
             problems.append(f"Containerfile: {stage} runs something in an image without a shell")

@@ -8,9 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import kubernetes_validate
+import yaml
 from tools import Problems, load
 
 #: The versions of Kubernetes whose schemas are asked.
@@ -100,7 +99,8 @@ def linked(resources: list[Resource]) -> Problems:
     writable = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
     wanted = {
         "its selector finds its pods": stateful["spec"]["selector"]["matchLabels"].items() <= labels.items(),
-        "the service finds its pods": bool(service["spec"]["selector"]) and service["spec"]["selector"].items() <= labels.items(),
+        "the service finds its pods": bool(service["spec"]["selector"])
+        and service["spec"]["selector"].items() <= labels.items(),
         "the policy is about its pods": policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items(),
         "its service is there": stateful["spec"]["serviceName"] == service["metadata"]["name"],
         "its account is there": pod["serviceAccountName"] == by_kind["ServiceAccount"]["metadata"]["name"],
@@ -109,7 +109,9 @@ def linked(resources: list[Resource]) -> Problems:
         "the policy's port is there": policy["spec"]["ingress"][0]["ports"][0]["port"] in ports,
         "it listens on its port": configuration["listen"].endswith(f":{container['ports'][0]['containerPort']}"),
         "its files are mounted": all(any(file.startswith(f"{mount}/") for mount in mounts) for file in files),
-        "its folders can be written to": all(any(file.startswith(f"{mount}/") for mount in writable) for file in files[-2:]),
+        "its folders can be written to": all(
+            any(file.startswith(f"{mount}/") for mount in writable) for file in files[-2:]
+        ),
         "one replica": stateful["spec"]["replicas"] == 1,
     }
     return [f"kustomize: not so any more: {what}" for what, holds in wanted.items() if not holds]
@@ -132,7 +134,9 @@ def confinement(resources: list[Resource]) -> Problems:
                 "no namespace of the machine": not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(),
                 "a limit of memory": "memory" in container["resources"]["limits"],
                 "secrets as files": all("env" not in one and "envFrom" not in one for one in pod["containers"]),
-                "probes without a network": all(container[f"{kind}Probe"].keys() >= {"exec"} for kind in ("startup", "liveness", "readiness")),
+                "probes without a network": all(
+                    container[f"{kind}Probe"].keys() >= {"exec"} for kind in ("startup", "liveness", "readiness")
+                ),
             }
             problems += [f"kustomize: {what} is missing" for what, holds in wanted.items() if not holds]
     return problems

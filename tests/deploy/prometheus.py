@@ -21,8 +21,26 @@ def check(tree: Path) -> Problems:
     rules = [Path(name) for name in load(folder / "city.yaml")["rule_files"]]
     dashboards = tree / "dashboards/prometheus"
     if dashboards.is_dir():
-        problems += [f"city.yaml: no {one.name} in dashboards" for one in rules if not (dashboards / one.name).is_file()]
+        problems += grafana(tree)
+        problems += [
+            f"city.yaml: no {one.name} in dashboards" for one in rules if not (dashboards / one.name).is_file()
+        ]
     return problems + agreed(tree, folder)
+
+
+def grafana(tree: Path) -> Problems:
+    """Grafana finds dashboards and data source where the compose file puts them."""
+    service = load(tree / "deploy/compose/city.yaml")["services"]["grafana"]
+    folder = tree / "dashboards/grafana/provisioning"
+    providers = [one for file in folder.glob("dashboards/*.yaml") for one in load(file)["providers"]]
+    sources = [one for file in folder.glob("datasources/*.yaml") for one in load(file)["datasources"]]
+    mounted = {volume["target"] for volume in service["volumes"]}
+    asked = [one["url"].removeprefix("${").removesuffix("}") for one in sources if one["url"].startswith("${")]
+    wanted = {
+        "dashboards are mounted": bool(providers) and all(one["options"]["path"] in mounted for one in providers),
+        "the data source is named": bool(asked) and all(name in service["environment"] for name in asked),
+    }
+    return [f"city.yaml: not so any more: {what}" for what, holds in wanted.items() if not holds]
 
 
 def web(file: Path) -> Problems:
@@ -57,7 +75,8 @@ def agreed(tree: Path, folder: Path) -> Problems:
         "the agent asks where the node answers": cabinet["scrape_configs"][0]["static_configs"][0]["targets"]
         == [node["metrics"]["address"]],
         "the agent says which node it is": cabinet["global"]["external_labels"] == {"node": node["name"]},
-        "the agent sends encrypted": sent.scheme == "https" and cabinet["remote_write"][0]["tls_config"].keys() >= {"cert_file", "key_file", "ca_file"},
+        "the agent sends encrypted": sent.scheme == "https"
+        and cabinet["remote_write"][0]["tls_config"].keys() >= {"cert_file", "key_file", "ca_file"},
         "the agent knocks at the door": f"--web.listen-address=:{sent.port}" in services["door"]["command"],
         "the door hands on to Prometheus": (handed.hostname, handed.port) == ("gateway", 9090)
         and services["prometheus"]["network_mode"] == "service:gateway",

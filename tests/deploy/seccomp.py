@@ -67,9 +67,13 @@ def check(tree: Path) -> Problems:
     names = set(named)
     problems += [f"{name} is allowed" for name in sorted(names & NEVER)]
     free = [name for rule in profile["syscalls"] if "args" not in rule for name in rule["names"]]
-    problems += [f"{name} is allowed with any argument" for name in ("clone", "mmap", "mprotect", "socket") if name in free]
+    problems += [
+        f"{name} is allowed with any argument" for name in ("clone", "mmap", "mprotect", "socket") if name in free
+    ]
     problems += [f"{name} is there twice" for name in sorted(names) if free.count(name) > 1]
-    problems += [f"{old} is allowed and {new} is not" for old, new in NEWER.items() if old in names and new not in names]
+    problems += [
+        f"{old} is allowed and {new} is not" for old, new in NEWER.items() if old in names and new not in names
+    ]
     for name in sorted(names):
         for processor in PROCESSORS:
             # A name of another processor has a negative number; one of none is -1.

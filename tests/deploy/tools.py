@@ -30,7 +30,7 @@ def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
 
 
 def ask(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """As `run`, for a program that only reads the files in its command: it is not asked twice about the same content."""
+    """As `run`, for a program that only reads the files in its command: never asked twice about the same content."""
     key = tuple((word.name, word.read_bytes()) if isinstance(word, Path) else word for word in command)
     if key not in ANSWERS:
         ANSWERS[key] = run(*command)
