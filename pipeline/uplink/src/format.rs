@@ -249,7 +249,7 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(u32, u64)> {
     Some((epoch.parse().ok()?, seq.parse().ok()?))
 }
 
-const fn frame_size(payload: u64) -> u64 {
+pub(crate) const fn frame_size(payload: u64) -> u64 {
     (FRAME_HEADER as u64 + payload).next_multiple_of(ALIGN)
 }
 

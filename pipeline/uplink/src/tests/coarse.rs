@@ -134,6 +134,7 @@ fn a_cursor_that_reads_a_segment_when_it_is_summed_up_gets_the_sum_or_waits() {
     spool.shared.views()[0].held = ids;
     assert_eq!((cursor.next().unwrap(), second.next().unwrap()), (None, None));
     spool.shared.views()[0].held.clear();
+    assert_eq!(coarsen(&mut spool), Outcome::NotWorthIt, "the first stands alone");
     assert_eq!(coarsen(&mut spool), Outcome::Done);
     assert_eq!(drain(&mut cursor, Table::Agg).gaps, []);
     assert_eq!(drain(&mut second, Table::Agg).gaps, []);

@@ -7,6 +7,7 @@ mod export;
 mod failing;
 mod feed;
 mod follow;
+mod foreign;
 mod model;
 mod power;
 mod retention;
