@@ -54,7 +54,7 @@ impl Door {
 }
 
 fn ask(mut stream: impl Read + Write, page: &str) -> io::Result<(u16, String)> {
-    write!(stream, "GET {page} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    stream.write_all(format!("GET {page} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.take(MOST_BYTES).read_to_string(&mut answer)?;
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -73,9 +73,9 @@ mod tests {
     use super::*;
 
     fn answer(mut stream: impl Read + Write, text: &str) {
-        let mut asked = [0; 256];
-        let length = stream.read(&mut asked).unwrap();
-        assert!(asked[..length].starts_with(b"GET /livez HTTP/1.0\r\n"));
+        let mut asked = [0; "GET /livez HTTP/1.0\r\nHost: localhost\r\n\r\n".len()];
+        stream.read_exact(&mut asked).unwrap();
+        assert!(asked.starts_with(b"GET /livez HTTP/1.0\r\n") && asked.ends_with(b"\r\n\r\n"));
         stream.write_all(text.as_bytes()).unwrap();
     }
 

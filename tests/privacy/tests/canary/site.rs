@@ -131,7 +131,7 @@ impl Site {
     pub fn fetch(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect_timeout(&self.metrics, Duration::from_secs(1)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).ok()?;
         self.answers.lock().unwrap().extend_from_slice(&bytes);
@@ -173,7 +173,7 @@ impl Site {
     /// Everything that left: the files but the configuration, the log, the answers, and `events` in every format.
     pub fn egress(&self) -> Vec<Piece> {
         let mut pieces = self.files();
-        for path in ["/livez", "/readyz", "/metrics", "/", "/debug"] {
+        for path in ["/livez", "/readyz", "/metrics", "/", "/setup", "/setup/background.png", "/debug"] {
             self.fetch(path);
         }
         pieces.push(Piece::new("answers of the status server", self.answers.lock().unwrap().clone()));
