@@ -176,7 +176,7 @@ def run_readme(file: Path, address: str, reader: str, day: str) -> None:
     examples = [block for block in blocks if "import duckdb" in block or "import pyarrow" in block]
     assert len(examples) == 2, f"{file}: {len(examples)} examples"
     for example in examples:
-        code = example.replace("gateway.city.example:8815", address)
+        code = example.replace("gateway.city.example:8443", address)
         code = code.replace("certificates/desk", f"certificates/{reader}").replace("2026-11-29", day)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

@@ -107,11 +107,11 @@ fn f_36_a_broken_file_is_refused_with_its_position_and_the_node_runs_on() {
     let broken = good.replace("to: [0.5, 0.66]", "to: [0.5, 1.66]");
     change(&node, "plaza", &broken);
     node.wait_for("the refusal", PATIENCE, |node| reloads(node, "refused") == 1.0);
-    let place = "site/cameras/plaza.yaml:7:43: geometry.lines.crossing.to[1]: 1.66 ";
+    let place = "site/cameras/plaza.yaml:7:44: geometry.lines.crossing.to[1]: 1.66 ";
     assert!(node.log().contains(place), "{}", node.log());
     assert_eq!(node.metric("kerbside_config_refused"), Some(1.0));
     let (code, page) = node.get("/").unwrap();
-    assert!(code == 200 && page.contains("plaza.yaml:7:43"), "{page}");
+    assert!(code == 200 && page.contains("plaza.yaml:7:44"), "{page}");
     assert_eq!(node.get("/livez").unwrap().0, 200);
     let before = node.analysed("plaza");
     node.wait_for("it goes on", PATIENCE, |node| node.analysed("plaza") > before + 4.0);

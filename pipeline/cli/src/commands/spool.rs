@@ -54,7 +54,7 @@ struct Export {
 struct Import {
     /// What `kerbside spool export` wrote
     folder: PathBuf,
-    /// The gateway, such as gateway.example:8815
+    /// The gateway, such as gateway.example:8443
     #[arg(long, value_name = "HOST:PORT", value_parser = gateway_address)]
     gateway: (String, u16),
     /// The courier's certificate, PEM

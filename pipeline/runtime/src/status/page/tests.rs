@@ -60,7 +60,7 @@ fn node(cameras: &[&str]) -> Snapshot {
             disk_size: Some(20 << 30),
         },
         uplink: Some(UplinkView {
-            gateway: "gateway.example:8815".to_owned(),
+            gateway: "gateway.example:8443".to_owned(),
             is_connected: true,
             waiting_rows: 0,
             lag: Duration::ZERO,
@@ -138,7 +138,7 @@ fn each_fault_is_said() {
         (|node| node.spool.disk_free = Some(1 << 29), "Only 512\u{a0}MiB of the disk"),
         (
             |node| node.uplink.as_mut().unwrap().is_connected = false,
-            "The gateway gateway.example:8815 is not reachable",
+            "The gateway gateway.example:8443 is not reachable",
         ),
         (|node| node.uplink.as_mut().unwrap().lag = LATE, "The city lags behind by 1 h"),
         (
