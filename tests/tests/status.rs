@@ -49,7 +49,8 @@ fn pc_17_setup_mode_needs_leave_and_our_own_page() {
     let door = forbidding.address();
     assert!(get(door, "localhost", "/setup").2.contains("at_most"), "it says what would allow it");
     assert_eq!(get(door, "localhost", "/setup/background.png").0, 404);
-    // Even with the token of the page.
+    // Its page has no form; a made-up one is refused.
+    assert!(!get(door, "localhost", "/setup").2.contains("<form"));
     let (code, _, text) = post(door, "/setup/start", "token=0&camera=plaza&minutes=5");
     assert_eq!(code, 403, "{text}");
     drop(forbidding);

@@ -83,6 +83,14 @@ impl<T> Reply<T> {
 pub struct Awaited<T>(channel::Receiver<T>);
 
 impl<T> Awaited<T> {
+    /// Waits for at most `limit`.
+    pub fn wait_within(&self, limit: Duration) -> Result<T, Empty> {
+        self.0.recv_timeout(limit).map_err(|error| match error {
+            channel::RecvTimeoutError::Timeout => Empty::Timeout,
+            channel::RecvTimeoutError::Disconnected => Empty::Closed,
+        })
+    }
+
     /// Waits for the answer. `None` when the question was lost.
     pub fn wait(self) -> Option<T> {
         self.0.recv().ok()

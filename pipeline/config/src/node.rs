@@ -19,7 +19,7 @@ const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Add
 /// What Linux has room for in the address of a socket, with its end.
 const MAX_SOCKET_PATH: usize = 107;
 /// Rule PC-17 of the privacy contract.
-const SETUP_AT_MOST: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
+const SETUP_AT_MOST: RangeInclusive<Duration> = Duration::from_secs(5 * 60)..=Duration::from_secs(60 * 60);
 const SPOOL_FOLDER: &str = "/var/lib/kerbside/spool";
 const SPOOL_MAX_BYTES: u64 = 512 << 20;
 const SPOOL_SYNC_INTERVAL: Duration = Duration::from_secs(1);

@@ -47,11 +47,7 @@ impl Release {
         let (only_plans, seats): (Vec<CameraPlan>, Vec<Seat>) = plans.iter().cloned().unzip();
         let words = Vocabulary::new(&identity, &only_plans)?;
         let schemas = Schemas::of(&words)?;
-        let from = |seat: &Seat| match seat {
-            Seat::Kept(place) => Some(*place),
-            Seat::Changed(_) | Seat::New => None,
-        };
-        let kept: Vec<Option<usize>> = seats.iter().map(from).collect();
+        let kept: Vec<Option<usize>> = seats.iter().map(|seat| seat.kept()).collect();
         let pseudonyms = self.keeper.as_ref().map(|keeper| keeper.pseudonyms.rearranged(&kept)).transpose()?;
         let is_demonstration = self.keeper.is_none();
         let fresh = |(plan, place): (&CameraPlan, &Option<usize>)| match place {

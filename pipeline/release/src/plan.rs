@@ -61,6 +61,14 @@ pub enum Seat {
 }
 
 impl Seat {
+    /// The place of a camera that goes on as it was.
+    pub fn kept(self) -> Option<usize> {
+        match self {
+            Self::Kept(place) => Some(place),
+            Self::Changed(_) | Self::New => None,
+        }
+    }
+
     /// The place, if it had one.
     pub fn place(self) -> Option<usize> {
         match self {

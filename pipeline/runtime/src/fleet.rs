@@ -35,6 +35,8 @@ pub(crate) struct Running {
     pub(crate) source: Source,
     /// Goes when the camera has ended.
     pub(crate) handle: Option<CameraHandle>,
+    /// Whether it has ended with an error.
+    pub(crate) has_failed: bool,
     pub(crate) thread: JoinHandle<()>,
     pub(crate) beat: Beat,
 }
@@ -143,7 +145,7 @@ pub(crate) fn start(starting: Starting, around: &Surroundings<'_>) -> Result<Run
     })?;
     let handle = kerbside_ingest::start(stream, slot, board.metrics.clone(), Arc::clone(&board.status))
         .map_err(|source| RuntimeError::Ingest { camera: name, source })?;
-    Ok(Running { board, revision, source, handle: Some(handle), thread, beat })
+    Ok(Running { board, revision, source, handle: Some(handle), has_failed: false, thread, beat })
 }
 
 /// The analysis of a camera, whose operators over bins have been taken out.

@@ -104,6 +104,15 @@ pub(crate) struct Lane {
     pub(crate) inference_nanos: Arc<AtomicU64>,
 }
 
+/// Lets a beat rest at the end.
+struct Resting(Beat);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.rest();
+    }
+}
+
 /// The frame before, without its picture.
 #[derive(Clone, Copy)]
 struct Last {
@@ -124,6 +133,8 @@ struct Pending {
 impl Lane {
     /// Runs until the frames end; then finishes the operators.
     pub(crate) fn run(mut self) {
+        // Also where it panics: a lane that is no more does not hang.
+        let _resting = Resting(self.beat.clone());
         let in_flight = self.in_flight.max(1);
         let mut buffers: Vec<Vec<Detection>> = Vec::with_capacity(in_flight);
         let mut pending: VecDeque<Pending> = VecDeque::with_capacity(in_flight);
@@ -182,9 +193,7 @@ impl Lane {
                 break;
             }
         }
-        let beat = self.beat.clone();
         self.finish(last);
-        beat.rest();
     }
 
     /// The next frame; `None` when there will be none. Meanwhile, with no frame under way, operators hear that
@@ -206,10 +215,12 @@ impl Lane {
             }
             // A frame that is late by less may still come.
             let Some(passed) = last.arrived.elapsed().checked_sub(SILENCE) else { continue };
+            self.beat.work();
             let findings = self.analysis.pass(last.media + passed).to_vec();
             if !findings.is_empty() && self.reports.send(self.afterword(last, findings, Vec::new())).is_err() {
                 return None;
             }
+            self.beat.rest();
         }
     }
 

@@ -32,6 +32,11 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Whose operator has learned it.
+    pub(crate) fn camera(&self) -> &str {
+        &self.camera
+    }
+
     /// Whether both are of the same operator.
     pub(crate) fn is_of_same(&self, other: &Self) -> bool {
         (&self.camera, &self.operator) == (&other.camera, &other.operator)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kerbside_telemetry::{Gauge, Metric, ProcessMetrics, Telemetry, Usage};
 
 use crate::clock;
+use crate::lane::LaneId;
 use crate::machine::{Machine, Reading};
 use crate::shares::{Share, Used, share_out};
 use crate::status::board::{Board, CameraBoard};
@@ -31,8 +32,8 @@ pub(crate) struct Monitor {
     before: Option<(Instant, Reading, Usage)>,
     /// How often processors had been throttled, and when that last grew.
     throttles: (u64, Option<Instant>),
-    shares: BTreeMap<String, Share>,
-    rates: BTreeMap<String, Rates>,
+    shares: BTreeMap<LaneId, Share>,
+    rates: BTreeMap<LaneId, Rates>,
     debug_view_active: Gauge,
     clock_synchronised: Gauge,
 }
@@ -70,8 +71,8 @@ impl Monitor {
         // Sets the metric as well.
         let _ = self.board.not_ready(now);
         let cameras = self.board.cameras();
-        self.shares.retain(|name, _| cameras.iter().any(|camera| camera.name == *name));
-        self.rates.retain(|name, _| cameras.iter().any(|camera| camera.name == *name));
+        self.shares.retain(|lane, _| cameras.iter().any(|camera| camera.lane == *lane));
+        self.rates.retain(|lane, _| cameras.iter().any(|camera| camera.lane == *lane));
         for camera in &cameras {
             self.look_at(camera, now);
         }
@@ -80,7 +81,7 @@ impl Monitor {
 
     fn look_at(&mut self, camera: &CameraBoard, now: Instant) {
         let (decoded, analysed) = (camera.status.frames_decoded(), camera.metrics.frames_analysed.value() as u64);
-        let rates = self.rates.entry(camera.name.clone()).or_default();
+        let rates = self.rates.entry(camera.lane).or_default();
         let (fps_in, fps_analysed) = rates.add(now, decoded, analysed).unzip();
         if let Some(age) = camera.status.last_frame_age(now) {
             self.board.telemetry.gauge(Metric::CameraLastFrameAge, &[&camera.name]).set(age.as_secs_f64());
@@ -117,7 +118,7 @@ impl Monitor {
         machine.reading = reading.clone();
         drop(machine);
         let of_cameras = cameras.iter().map(|camera| {
-            let share = self.shares.entry(camera.name.clone()).or_default();
+            let share = self.shares.entry(camera.lane).or_default();
             let inference = Duration::from_nanos(camera.inference_nanos.load(Ordering::Relaxed));
             share.used(&camera.status.threads(), inference.as_secs_f64())
         });
@@ -125,7 +126,7 @@ impl Monitor {
         if let Some((usage, (_, _, before))) = usage.zip(self.before.as_ref()) {
             share_out(&mut used, usage.cpu_secs - before.cpu_secs);
             for (camera, used) in cameras.iter().zip(used) {
-                if let Some(share) = self.shares.get_mut(&camera.name) {
+                if let Some(share) = self.shares.get_mut(&camera.lane) {
                     share.add(used, joules_of_busy);
                     tell_cost(&self.board.telemetry, camera, share, joules_of_busy.is_some());
                 }

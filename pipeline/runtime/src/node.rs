@@ -66,6 +66,8 @@ pub struct Node {
     /// The cameras' names, in the order in which the release stage has them.
     pub(crate) order: Vec<String>,
     pub(crate) next_lane: u64,
+    /// Whether a lane hung when its camera was to end.
+    pub(crate) is_left_behind: bool,
     pub(crate) reports: Sender<Report>,
     pub(crate) changes: Sender<Change>,
     pub(crate) reloads: ReloadMetrics,
@@ -134,7 +136,7 @@ impl Node {
             .collect();
         board.set_cameras(boards.clone());
         let desks = boards.iter().zip(&plans);
-        let desks = desks.map(|(camera, plan)| Desk::new(Arc::clone(camera), plan, &telemetry));
+        let desks = desks.map(|(camera, plan)| Desk::new(Arc::clone(camera), plan));
         let (report_sender, reports) = edge(&telemetry, "reports", REPORTS, WhenFull::Block);
         let (change_sender, changes) = edge(&telemetry, "changes", 1, WhenFull::Block);
         let releasing = Releasing {
@@ -173,6 +175,7 @@ impl Node {
             cameras: Vec::with_capacity(cameras.len()),
             order: cameras.iter().map(|camera| camera.name.clone()).collect(),
             next_lane: cameras.len() as u64,
+            is_left_behind: false,
             reports: report_sender,
             changes: change_sender,
             pool,
@@ -226,11 +229,18 @@ impl Node {
                 && let Some(handle) = camera.handle.take()
             {
                 match handle.join() {
+                    Ok(ended) if ended.stopped => {
+                        camera.has_failed = true;
+                        error!(camera = name, "the camera's analysis has ended: it is given up as after an error");
+                        let words = "its analysis has ended, which is a defect of the node";
+                        camera.board.tell().given_up = Some(words.to_owned());
+                    }
                     Ok(ended) => {
                         info!(camera = name, frames = ended.frames_in, "the camera has ended");
                         camera.board.tell().given_up = Some("its clip is over".to_owned());
                     }
                     Err(error) => {
+                        camera.has_failed = true;
                         let error = with_causes(&error);
                         error!(
                             camera = name,
@@ -283,7 +293,7 @@ impl Node {
     pub fn stop(self) -> Result<(), RuntimeError> {
         let deadline = Instant::now() + STOP_LIMIT;
         let stages_deadline = Instant::now() + STOP_LIMIT / 2;
-        let Self { cameras, reports, changes, pool, releasing, status, uplink, board, .. } = self;
+        let Self { cameras, reports, changes, pool, releasing, status, uplink, board, is_left_behind, .. } = self;
         let mut first = Ok(());
         board.pulse.stop();
         for camera in cameras.iter().filter_map(|camera| camera.handle.as_ref()) {
@@ -296,7 +306,8 @@ impl Node {
         for worker in pool.close() {
             first = first.and(join("detect", worker, stages_deadline));
         }
-        if first.is_err() {
+        if first.is_err() || is_left_behind {
+            // Whoever hangs holds an edge to the release stage.
             board.pulse.finish_now();
         }
         first = first.and(join("release", releasing, deadline).and_then(|released| released));

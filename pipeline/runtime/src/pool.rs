@@ -132,6 +132,11 @@ impl Pool {
 struct Detectors(Vec<(Weak<Maker>, Box<dyn Detector>)>);
 
 impl Detectors {
+    /// Lets the detector go that has panicked.
+    fn forget(&mut self, maker: &Arc<Maker>) {
+        self.0.retain(|(made_by, _)| !std::ptr::eq(made_by.as_ptr(), Arc::as_ptr(maker)));
+    }
+
     fn of(&mut self, maker: &Arc<Maker>) -> &mut Box<dyn Detector> {
         let is_of = |(made_by, _): &(Weak<Maker>, _)| std::ptr::eq(made_by.as_ptr(), Arc::as_ptr(maker));
         let place = self.0.iter().position(is_of).unwrap_or_else(|| {
@@ -146,6 +151,7 @@ impl Detectors {
 fn work(asks: &Turns<Ask>, makers: Vec<Arc<Maker>>, beat: &Beat) {
     let mut detectors = Detectors(Vec::new());
     for maker in &makers {
+        beat.work();
         detectors.of(maker);
     }
     // Only cameras keep a maker.
@@ -159,13 +165,13 @@ fn work(asks: &Turns<Ask>, makers: Vec<Arc<Maker>>, beat: &Beat) {
             continue;
         }
         let since = thread_cpu();
-        let detector = detectors.of(&maker);
-        let outcome = catch_unwind(AssertUnwindSafe(|| detect(&mut **detector, &frame, &mut detections)));
+        let looked = || detect(&mut **detectors.of(&maker), &frame, &mut detections);
+        let outcome = catch_unwind(AssertUnwindSafe(looked));
         let outcome = match outcome {
             Ok(outcome) => outcome.map_err(Failure::from),
             Err(_) => {
                 detections.clear();
-                *detector = (maker.make)();
+                detectors.forget(&maker);
                 Err(Failure::Panicked)
             }
         };

@@ -161,6 +161,7 @@ impl Releasing {
             steadiness: Steadiness::from(Instant::now(), clock::now()),
         };
         self.say_what_waits(clock::now());
+        self.desks.iter().for_each(|desk| desk.take_over(&self.telemetry));
         loop {
             let wait = state.next_tick.saturating_duration_since(Instant::now());
             match self.reports.receive_within(wait) {
@@ -214,11 +215,22 @@ impl Releasing {
         // One health row of each camera of before, for the time until now.
         self.health(state, now)?;
         self.watchers.look(&mut self.release, now - LATENESS, clock::quality(now));
-        // A camera that is changed goes on from what it has learned until now.
-        state.learned.extend(self.watchers.remember());
-        for memory in state.learned.drain(..) {
+        let kept: Vec<usize> = cameras.iter().filter_map(|camera| camera.seat.kept()).collect();
+        let is_over = |place: usize| !kept.contains(&place);
+        // A camera that is changed goes on from what it has learned until now. The others' can wait for their turn.
+        state.learned.extend(self.watchers.remember_of(is_over));
+        let names: Vec<&str> = (0..)
+            .zip(&self.desks)
+            .filter(|(place, _)| is_over(*place))
+            .map(|(_, desk)| desk.camera.name.as_str())
+            .collect();
+        let (ending, waiting): (Vec<_>, Vec<_>) =
+            state.learned.drain(..).partition(|memory| names.contains(&memory.camera()));
+        state.learned.extend(waiting);
+        for memory in ending {
             keep(&self.learned_folder, &memory, &mut state.learned_quiet_until);
         }
+        self.watchers.end(&mut self.release, now, clock::quality(now), is_over);
         let mut plans = Vec::with_capacity(cameras.len());
         let mut desks = Vec::with_capacity(cameras.len());
         let mut watchers = Vec::with_capacity(cameras.len());
@@ -228,6 +240,9 @@ impl Releasing {
             let (fresh_desk, mut fresh_watcher) = fresh.unzip();
             if let Some(watcher) = &mut fresh_watcher {
                 watcher.recall(&self.learned_folder);
+            }
+            if let Some(desk) = &fresh_desk {
+                desk.take_over(&self.telemetry);
             }
             desks.extend(fresh_desk.or(had));
             watchers.push((seat, fresh_watcher));
@@ -245,12 +260,13 @@ impl Releasing {
     }
 
     fn take_in(&mut self, report: Report, state: &mut State) {
+        // A lane that was left behind by another configuration may still say something: nobody knows its cells any more.
+        let Some(place) = self.desks.iter().position(|desk| desk.camera.lane == report.lane) else { return };
         for memory in report.learned {
             // The newest of each operator is the only one worth writing.
             state.learned.retain(|waiting| !waiting.is_of_same(&memory));
             state.learned.push_back(memory);
         }
-        let Some(place) = self.desks.iter().position(|desk| desk.camera.lane == report.lane) else { return };
         let desk = &mut self.desks[place];
         if let Some(failure) = report.failure {
             // Every one is counted in a metric; the log names one in a while, and no content.
@@ -366,7 +382,7 @@ impl Releasing {
             return Ok(());
         }
         let now = Instant::now();
-        let is_shown = self.board.setup.is_on(now);
+        let is_shown = self.board.setup.take_was_on(now);
         let machine = self.board.machine().clone();
         let host = Host::read(&self.spool_folder, &self.spool.status(), &machine, is_shown, to);
         let refused_total = Some(self.release.counts().refused_releases());

@@ -2,13 +2,14 @@
 //!
 //! What is refused is refused before anything is touched: keys that are read only at the start, models that cannot be
 //! loaded, plans that the release stage would not take. Then cameras that are gone or changed end, the release stage goes
-//! on with the new list, and cameras that are new or changed start. A camera whose file, defaults, secrets and model are
-//! as they were is not touched: its stream, its tracks and its open bins go on.
+//! on with the new list, and cameras that are new or changed start. A camera whose file, defaults and secrets are as they
+//! were is not touched: its stream, its tracks and its open bins go on. Models are known by their names: new weights under
+//! the same name take a start of the node.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kerbside_channel::reply;
+use kerbside_channel::{Empty, reply};
 use kerbside_config::{CameraSettings, Settings};
 use kerbside_core::error::with_causes;
 use kerbside_models::ModelFolder;
@@ -27,8 +28,10 @@ use crate::releasing::{Change, ChangedCamera, Desk};
 use crate::status::board::CameraBoard;
 use crate::watchers::Watcher;
 
-/// How long a camera may take to end.
+/// How long cameras may take to end.
 const END_LIMIT: Duration = Duration::from_secs(6);
+/// Between two looks after the cameras that go on.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What another configuration has changed: cameras by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,6 +123,13 @@ impl Node {
 
         // From here on nothing is refused.
         let mut reloaded = Reloaded { is_node_changed: node != self.settings, ..Reloaded::default() };
+        let is_same = next.len() == self.order.len() && next.iter().all(|next| next.seat.kept().is_some());
+        if is_same && !reloaded.is_node_changed && revision == self.identity.config_revision {
+            self.board.config().refused.clear();
+            self.reloads.unchanged.increment();
+            self.reloads.is_refused.set(0.0);
+            return Ok(reloaded);
+        }
         self.board.setup.allow(node.setup);
         self.settings = node;
         let mut kept = Vec::new();
@@ -181,14 +191,15 @@ impl Node {
         for camera in cameras {
             let running = self.cameras.iter().find(|running| running.name() == camera.name);
             // One that was given up is tried again.
-            let is_kept = running.is_some_and(|running| {
-                running.handle.is_some() && camera.is_as(running.revision, &running.source)
-            });
+            let is_kept = running
+                .is_some_and(|running| !running.has_failed && camera.is_as(running.revision, &running.source));
             let seat = match self.order.iter().position(|name| *name == camera.name) {
                 Some(place) if is_kept => Seat::Kept(place),
                 Some(place) => Seat::Changed(place),
                 None => Seat::New,
             };
+            // Loading a model may take a while.
+            self.board.keeper.work();
             let model = self.models.of(&camera, folder)?;
             let plan = plan(&camera, &model.id, self.options.demo_bin);
             next.push(Next { camera, model, plan, seat });
@@ -199,20 +210,27 @@ impl Node {
     /// Ends cameras, each with all that it still has to say. One that hangs is left behind.
     fn end_cameras(&mut self, gone: Vec<Running>) {
         for camera in &gone {
-            self.monitor.watchdog.forget_camera(camera.name());
             if let Some(handle) = &camera.handle {
                 handle.stop();
             }
         }
+        let deadline = Instant::now() + END_LIMIT;
         for camera in gone {
             let name = camera.name().to_owned();
-            let ended = join_camera(camera, Instant::now() + END_LIMIT, || {
+            let ended = join_camera(camera, deadline, || {
                 self.board.keeper.work();
                 self.look_after_cameras();
             });
             match ended {
-                Ok(()) => info!(camera = name, "the camera has been ended by another configuration"),
-                Err(error) => error!(camera = name, error = with_causes(&error), "the camera is left behind"),
+                Ok(()) => {
+                    self.monitor.watchdog.forget_camera(&name);
+                    info!(camera = name, "the camera has been ended by another configuration");
+                }
+                Err(error) => {
+                    // The watchdog goes on to name it.
+                    self.is_left_behind = true;
+                    error!(camera = name, error = with_causes(&error), "the camera is left behind");
+                }
             }
             self.telemetry.forget_camera(&name);
         }
@@ -235,7 +253,7 @@ impl Node {
             let board = CameraBoard::new(&camera, lane, &model.id, geometry(&camera), &self.telemetry);
             let board = Arc::new(board);
             boards.push(Arc::clone(&board));
-            let desk = Desk::new(Arc::clone(&board), &plan, &self.telemetry);
+            let desk = Desk::new(Arc::clone(&board), &plan);
             let watcher = Watcher::take_from(&mut camera);
             cameras.push(ChangedCamera { plan, seat, fresh: Some((desk, watcher)) });
             starting.push(Starting { camera, model, board });
@@ -247,7 +265,10 @@ impl Node {
         let (done, waiting) = reply();
         // Where the release thread has failed, the node ends with its error.
         if self.changes.send(Change { revision, cameras, spool, done }).is_ok() {
-            let _ = waiting.wait();
+            while let Err(Empty::Timeout) = waiting.wait_within(LOOK) {
+                self.board.keeper.work();
+                self.look_after_cameras();
+            }
         }
         starting
     }

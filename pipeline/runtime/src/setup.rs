@@ -5,10 +5,10 @@
 //! [`kerbside_vision::Background`]: never a frame, and nothing of anybody whom the detector finds or who moves on. It is
 //! forgotten when the mode ends.
 //!
-//! Threads: the camera's lane adds frames, the status thread asks for the picture, the main thread ends it. Nobody holds
-//! the lock for longer than one reduced frame takes.
+//! Threads: the camera's lane adds frames, the status thread asks for the picture, the main thread ends it. The lock is
+//! held while a reduced frame is added or its medians are taken, some milliseconds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ use crate::status::snapshot::SetupView;
 /// The mode, on or off. One for a node.
 #[derive(Default)]
 pub(crate) struct SetupMode {
+    /// Whether it has been on since that was asked last.
+    was_on: AtomicBool,
     /// The number of the lane whose frames are wanted, plus one; 0 for none. Read on the frame path.
     wanted: AtomicU64,
     state: Mutex<State>,
@@ -98,6 +100,7 @@ impl SetupMode {
         let active = Active { camera: camera.to_owned(), until: now + span, background: None, png: None };
         state.active = Some(active);
         self.wanted.store(lane + 1, Ordering::Release);
+        self.was_on.store(true, Ordering::Release);
         warn!(
             camera,
             minutes = span.as_secs() / 60,
@@ -119,14 +122,23 @@ impl SetupMode {
         state.active.is_some()
     }
 
-    /// The camera's lane has another number from now on, or it is gone.
+    /// Whether it is on, or has been since the last call of this.
+    pub(crate) fn take_was_on(&self, now: Instant) -> bool {
+        // In this order: one that is switched on in between is told next time as well.
+        let was_on = self.was_on.swap(false, Ordering::AcqRel);
+        self.is_on(now) || was_on
+    }
+
+    /// The camera has been changed, and its lane has another number from now on; or it is gone. What was seen until now may
+    /// be of another street.
     pub(crate) fn lane_is_now(&self, camera: &str, lane: Option<u64>) {
         let mut state = self.lock();
-        if state.active.as_ref().is_some_and(|active| active.camera == camera) {
-            match lane {
-                Some(lane) => self.wanted.store(lane + 1, Ordering::Release),
-                None => self.end(&mut state, "its camera is gone"),
-            }
+        let State { active, .. } = &mut *state;
+        let Some(active) = active.as_mut().filter(|active| active.camera == camera) else { return };
+        (active.background, active.png) = (None, None);
+        match lane {
+            Some(lane) => self.wanted.store(lane + 1, Ordering::Release),
+            None => self.end(&mut state, "its camera is gone"),
         }
     }
 
@@ -240,6 +252,8 @@ mod tests {
         assert!(mode.is_on(now + 9 * MINUTE) && mode.wants(3) && !mode.wants(2));
         assert_eq!(mode.view(now + 9 * MINUTE), SetupView::On { camera: "plaza".to_owned(), left: MINUTE });
         assert!(!mode.is_on(now + 10 * MINUTE) && !mode.wants(3));
+        assert!(mode.take_was_on(now), "a row of health tells it, however short it was");
+        assert!(!mode.take_was_on(now));
     }
 
     #[test]
@@ -252,9 +266,9 @@ mod tests {
         assert!(matches!(mode.picture(now), Ok(Progress::Waiting(0.0))));
         show(&mode, 2, 100);
         assert!(matches!(mode.picture(now), Ok(Progress::Waiting(0.0))), "another camera's frames");
-        show(&mode, 3, 30);
+        show(&mode, 3, 60);
         assert!(matches!(mode.picture(now), Ok(Progress::Waiting(half)) if half > 0.3));
-        show(&mode, 3, 100);
+        show(&mode, 3, 200);
         let Ok(Progress::Ready(shown)) = mode.picture(now) else { panic!("no picture") };
         assert!(shown.png.starts_with(b"\x89PNG") && shown.known == 1.0);
         mode.stop();
@@ -270,9 +284,12 @@ mod tests {
         let mode = SetupMode::default();
         mode.allow(Some(MINUTE));
         mode.start("plaza", 3, MINUTE, Instant::now()).unwrap();
+        show(&mode, 3, 200);
         mode.lane_is_now("bridge", None);
+        assert!(matches!(mode.picture(Instant::now()), Ok(Progress::Ready(_))));
         mode.lane_is_now("plaza", Some(7));
         assert!(mode.wants(7) && !mode.wants(3));
+        assert!(matches!(mode.picture(Instant::now()), Ok(Progress::Waiting(0.0))), "it may be another street");
         mode.lane_is_now("plaza", None);
         assert!(!mode.wants(7) && !mode.is_on(Instant::now()));
     }

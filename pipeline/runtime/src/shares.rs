@@ -32,9 +32,9 @@ impl Used {
         Self { inference: self.inference + other.inference * times, all: self.all + other.all * times }
     }
 
-    fn in_tenths(self) -> Self {
-        let tenths = |value: f64| (value * 10.0).floor() / 10.0;
-        Self { inference: tenths(self.inference), all: tenths(self.all) }
+    fn in_steps_of(self, step: f64) -> Self {
+        let whole = |value: f64| (value / step).floor() * step;
+        Self { inference: whole(self.inference), all: whole(self.all) }
     }
 }
 
@@ -45,15 +45,16 @@ impl Share {
         self.joules = self.joules.plus(used, joules_of_second.unwrap_or_default());
     }
 
-    /// Processor time so far, in seconds. It is told in tenths, which many frames fill: what a frame costs depends a
-    /// little on what it shows (rule PC-12 of the privacy contract).
+    /// Processor time so far, in whole seconds, which many frames fill: what a frame costs depends a little on what it
+    /// shows (rule PC-12 of the privacy contract). Over hours it still tells how busy a street is on average, as the
+    /// processor time of the whole process does.
     pub(crate) fn seconds(&self) -> Used {
-        self.total.in_tenths()
+        self.total.in_steps_of(1.0)
     }
 
-    /// Energy so far, in joules, in tenths as well.
+    /// Energy so far, in joules, in steps of about as much work.
     pub(crate) fn joules(&self) -> Used {
-        self.joules.in_tenths()
+        self.joules.in_steps_of(10.0)
     }
 
     /// What the camera has used since the last call by itself. `threads` are those that work for it now, `inference` all
@@ -107,15 +108,15 @@ mod tests {
     }
 
     #[test]
-    fn pc_12_costs_add_up_and_are_told_in_tenths() {
+    fn pc_12_costs_add_up_and_are_told_in_steps() {
         let mut share = Share::default();
         for _ in 0..7 {
-            share.add(Used { inference: 0.03, all: 0.06 }, Some(10.0));
+            share.add(Used { inference: 0.3, all: 0.6 }, Some(10.0));
         }
-        assert_eq!(share.seconds(), Used { inference: 0.2, all: 0.4 });
-        assert_eq!(share.joules(), Used { inference: 2.1, all: 4.2 });
-        share.add(Used { inference: 0.03, all: 0.06 }, None);
-        assert_eq!((share.seconds().all, share.joules().all), (0.4, 4.2));
+        assert_eq!(share.seconds(), Used { inference: 2.0, all: 4.0 });
+        assert_eq!(share.joules(), Used { inference: 20.0, all: 40.0 });
+        share.add(Used { inference: 0.9, all: 0.9 }, None);
+        assert_eq!((share.seconds().all, share.joules().all), (5.0, 40.0));
     }
 
     #[test]

@@ -76,23 +76,37 @@ impl Watchers {
     pub(crate) fn rearrange(&mut self, cameras: Vec<(Seat, Option<Watcher>)>) {
         let mut before: Vec<Option<Watcher>> = self.cameras.drain(..).map(Some).collect();
         for (seat, fresh) in cameras {
-            let kept = match seat {
-                Seat::Kept(place) => before.get_mut(place).and_then(Option::take),
-                Seat::Changed(_) | Seat::New => None,
-            };
+            let kept = seat.kept().and_then(|place| before.get_mut(place)).and_then(Option::take);
             self.cameras.push(kept.or(fresh).expect("a camera goes on or is new"));
         }
     }
 
     /// What the operators have learned.
     pub(crate) fn remember(&self) -> Vec<Memory> {
-        self.cameras.iter().flat_map(|watcher| &watcher.operators).filter_map(Named::remember).collect()
+        self.remember_of(|_| true)
+    }
+
+    /// What those of the cameras at these places have.
+    pub(crate) fn remember_of(&self, is_wanted: impl Fn(usize) -> bool) -> Vec<Memory> {
+        let wanted = self.cameras.iter().enumerate().filter(|(place, _)| is_wanted(*place));
+        wanted.flat_map(|(_, watcher)| &watcher.operators).filter_map(Named::remember).collect()
     }
 
     /// Nothing more will come.
     pub(crate) fn finish(&mut self, release: &mut Release, now: WallTime, clock: ClockQuality) {
         self.look(release, now, clock);
-        for (camera, watcher) in self.cameras.iter_mut().enumerate() {
+        self.end(release, now, clock, |_| true);
+    }
+
+    /// Nothing more will come of the cameras at these places.
+    pub(crate) fn end(
+        &mut self,
+        release: &mut Release,
+        now: WallTime,
+        clock: ClockQuality,
+        is_over: impl Fn(usize) -> bool,
+    ) {
+        for (camera, watcher) in self.cameras.iter_mut().enumerate().filter(|(place, _)| is_over(*place)) {
             self.findings.clear();
             for Named { operator, .. } in &mut watcher.operators {
                 operator.finish(&mut self.findings);

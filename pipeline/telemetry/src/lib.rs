@@ -126,6 +126,14 @@ impl Telemetry {
         }
     }
 
+    /// Lets the series of one metric vanish that name the camera, until somebody sets them again.
+    pub fn forget_series_of(&self, metric: Metric, camera: &str) {
+        let of_camera = |label: &str, value: &str| label == "camera" && value == camera;
+        self.counters.get(&metric).inspect(|family| forget(metric, family, of_camera));
+        self.gauges.get(&metric).inspect(|family| forget(metric, family, of_camera));
+        self.histograms.get(&metric).inspect(|family| forget(metric, family, of_camera));
+    }
+
     /// All values in Prometheus' text format.
     pub fn render(&self) -> String {
         let mut text = Vec::new();

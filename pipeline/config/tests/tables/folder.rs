@@ -118,7 +118,7 @@ const CASES: &[Case] = &[
         content: &[("node.yaml", "name: a\nmetrics: {socket: ''}\nsetup: {at_most: 61m, from: 8h}"), PLAZA],
         expected: &[
             "DIR/node.yaml:2:19: metrics.socket: the path is empty; the path of a Unix socket is expected",
-            "DIR/node.yaml:3:18: setup.at_most: 61m is out of range; a time with its unit (ms, s, m, h, d) from 1m to 1h is expected, such as 500ms or 15m",
+            "DIR/node.yaml:3:18: setup.at_most: 61m is out of range; a time with its unit (ms, s, m, h, d) from 5m to 1h is expected, such as 500ms or 15m",
             "DIR/node.yaml:3:23: setup.from: unknown key; only at_most is allowed",
         ],
     },

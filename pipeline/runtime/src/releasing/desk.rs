@@ -27,15 +27,23 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(camera: Arc<CameraBoard>, plan: &CameraPlan, telemetry: &Telemetry) -> Self {
-        let desk = Self {
+    pub(crate) fn new(camera: Arc<CameraBoard>, plan: &CameraPlan) -> Self {
+        Self {
             health: CameraHealth::new(Arc::clone(&camera.status)),
             camera,
             budget_milli: plan.privacy.epsilon.passage,
             is_guarded: plan.incidents.iter().any(|(kind, _)| *kind == IncidentKind::TamperCovered),
-        };
-        desk.tell_tampered(telemetry);
-        desk
+        }
+    }
+
+    /// Begins to tell of the camera. What another desk has told of it before is no longer true.
+    pub(super) fn take_over(&self, telemetry: &Telemetry) {
+        for metric in
+            [Metric::CameraCoverage, Metric::CameraTampered, Metric::PrivacyBudget, Metric::PrivacyBudgetRemaining]
+        {
+            telemetry.forget_series_of(metric, &self.camera.name);
+        }
+        self.tell_tampered(telemetry);
     }
 
     /// Hears what was found.

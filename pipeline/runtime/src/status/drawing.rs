@@ -135,7 +135,7 @@ fn picture_state(picture: Picture) -> Markup {
         @match picture {
             Picture::Waiting { progress } => div #picture data-ready="false" {
                 p #picture-words {
-                    "People and vehicles vanish from the picture within a minute or two; places never seen empty stay grey."
+                    "People and vehicles vanish from the picture within two or three minutes; places never seen empty stay grey."
                 }
                 progress #progress max="100" value=((progress.clamp(0.0, 1.0) * 100.0).round())
                     aria-labelledby="picture-words" {}

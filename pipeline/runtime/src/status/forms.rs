@@ -98,7 +98,14 @@ pub(super) async fn start(State(facts): State<Arc<Facts>>, Form(form): Form<Star
         return refuse(StatusCode::BAD_REQUEST, "setup mode is on for a minute or longer");
     }
     match facts.board.setup.start(&form.camera, lane, span, Instant::now()) {
-        Ok(()) => Redirect::to("/setup").into_response(),
+        Ok(()) => {
+            // Another configuration may have come in between.
+            let now = facts.board.lane_of(&form.camera);
+            if now != Some(lane) {
+                facts.board.setup.lane_is_now(&form.camera, now);
+            }
+            Redirect::to("/setup").into_response()
+        }
         Err(refusal @ SetupRefusal::Forbidden) => refuse(StatusCode::FORBIDDEN, &refusal.to_string()),
         Err(refusal @ SetupRefusal::TooLong) => refuse(StatusCode::BAD_REQUEST, &refusal.to_string()),
     }

@@ -18,6 +18,7 @@ pub(crate) mod snapshot;
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use axum::extract::{DefaultBodyLimit, Path as UrlPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -117,6 +118,8 @@ fn listen(path: &Path) -> Result<UnixListener, RuntimeError> {
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
+    // Who gets as far as the socket may use it: that is a matter of its folder's rights, whatever the mask of new files.
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o660)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
@@ -169,6 +172,7 @@ fn pages(facts: Facts) -> axum::Router {
 /// Refuses requests for another host, and says with every answer what a browser may do with it.
 async fn guard(request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let host = host.or(request.uri().authority().map(|authority| authority.as_str()));
     if host.is_some_and(|host| !forms::is_loopback(host)) {
         let text = "this page answers to loopback addresses and localhost alone\n";
         return (StatusCode::MISDIRECTED_REQUEST, text).into_response();
@@ -178,6 +182,7 @@ async fn guard(request: Request, next: Next) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::REFERRER_POLICY, "same-origin"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -222,4 +227,67 @@ async fn readyz(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
         let _ = writeln!(text, "not ready: {why}");
     }
     (if why.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use kerbside_core::time::WallTime;
+    use kerbside_telemetry::{NodeMetrics, Telemetry};
+
+    use super::board::Identity;
+    use super::snapshot::ConfigView;
+    use super::*;
+
+    fn board() -> Arc<Board> {
+        let telemetry = Arc::new(Telemetry::new());
+        let identity = Identity {
+            node: "kerb-1".to_owned(),
+            software: "kerbside 0.1.0".to_owned(),
+            started: Instant::now(),
+            is_demonstration: false,
+            is_insecure: false,
+        };
+        let config = ConfigView { revision: 1, applied: WallTime::UNIX_EPOCH, refused: Vec::new() };
+        Arc::new(Board::new(identity, &telemetry, NodeMetrics::new(&telemetry), None, config))
+    }
+
+    #[test]
+    fn a_stage_that_hangs_is_named_by_the_health_pages_and_the_status_page() {
+        let board = board();
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("status.sock");
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = StatusServer::start(free, Some(&socket), &board).unwrap();
+        let doors = [
+            kerbside_telemetry::Door::Address(server.address()),
+            kerbside_telemetry::Door::Socket(socket.clone()),
+        ];
+        for door in &doors {
+            assert_eq!(door.ask("/livez").unwrap(), (200, "alive\n".to_owned()), "{door}");
+        }
+        board.set_hung(vec!["plaza/lane".to_owned()]);
+        for door in &doors {
+            assert_eq!(door.ask("/livez").unwrap(), (503, "no progress: plaza/lane\n".to_owned()), "{door}");
+            let (code, text) = door.ask("/readyz").unwrap();
+            assert!(code == 503 && text.contains("plaza/lane makes no progress"), "{text}");
+            assert!(door.ask("/").unwrap().1.contains("plaza/lane"));
+        }
+        let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660, "its folder says who may come so far");
+        server.stop().join().unwrap();
+        assert!(!socket.exists());
+    }
+
+    #[test]
+    fn a_socket_that_was_left_is_replaced_and_one_that_answers_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = listen(&path).unwrap();
+        assert!(matches!(listen(&path), Err(RuntimeError::StatusSocket { .. })));
+        drop(listener);
+        let file = folder.path().join("notes.txt");
+        std::fs::write(&file, "somebody's").unwrap();
+        assert!(listen(&file).is_err() && file.exists());
+    }
 }
