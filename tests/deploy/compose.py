@@ -52,11 +52,17 @@ def confinement(name: str, service: dict[str, Any]) -> Problems:
             "health check without a shell": service.get("healthcheck", {}).get("test", [None])[0] == "CMD",
             "no core dumps": service.get("ulimits", {}).get("core") == 0,
         }
+    if name in ("node", "gateway"):
+        folders = [volume for volume in service["volumes"] if volume["target"] == "/run/secrets"]
+        wanted["a folder of secrets that is read-only"] = [one.get("read_only") for one in folders] == [True]
     if name == "node":
         wanted |= {
             "no swap": service.get("memswap_limit") == service.get("mem_limit"),
             "no open port": "ports" not in service,
             "no way between its networks": service.get("sysctls", {}).get("net.ipv4.ip_forward") == "0",
+            "the host's word on its clock": any(
+                volume["target"] == "/run/systemd/timesync" and volume.get("read_only") for volume in service["volumes"]
+            ),
             "configuration read-only": any(
                 volume["target"] == "/etc/kerbside" and volume.get("read_only") for volume in service["volumes"]
             ),

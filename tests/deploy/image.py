@@ -20,7 +20,7 @@ from pathlib import Path
 
 import container
 from base import base_image
-from engine import TREE, Engine, expect
+from engine import TREE, Engine, expect, flags
 from runs import GATEWAY, NODE, confined, desk, live, replay
 from tools import run
 
@@ -49,6 +49,9 @@ def main() -> None:
     folder = arguments.target.resolve() / "containers"
     folder.mkdir(parents=True, exist_ok=True)
     engine = Engine(folder)
+    if why := trouble(engine, folder):
+        print(f"NO IMAGE WAS BUILT: this machine lets Podman run nothing ({why}). Its file was linted only")
+        return
     programs, clip = arguments.programs.resolve(), arguments.clip.resolve()
     build(engine, folder, programs)
     look_inside(engine, NODE, "kerbside", {"gstreamer1.0-libav", "libopencv-core406", "glib-networking"})
@@ -57,6 +60,25 @@ def main() -> None:
     replay(engine, programs, clip)
     live(engine, programs, clip)
     desk(engine, programs)
+
+
+def trouble(engine: Engine, folder: Path) -> str:
+    """Why no image can be built or no container be run here, whatever is in it: some sandboxes allow neither."""
+    context = folder / "trial"
+    shutil.rmtree(context, ignore_errors=True)
+    context.mkdir()
+    shutil.copy2(shutil.which("busybox", path="/usr/bin:/bin") or "/bin/busybox", context / "busybox")
+    (context / "Containerfile").write_text("FROM scratch\nCOPY busybox /busybox\n")
+    image = "localhost/kerbside-trial:test"
+    commands = (
+        ("build", "--isolation", "chroot", "--tag", image, context),
+        ("run", "--rm", *flags(), image, "/busybox", "true"),
+    )
+    for command in commands:
+        done = run(*engine.words, *command)
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or ["no word"])[-1]
+    return ""
 
 
 def build(engine: Engine, folder: Path, programs: Path) -> None:

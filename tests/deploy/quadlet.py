@@ -102,6 +102,8 @@ def confinement(file: Path, unit: Unit) -> Problems:
             "a health check without a shell": isinstance(health, list) and health[0] == "/usr/bin/kerbside",
             "a kill where it is not healthy": container["HealthOnFailure"] == ["kill"],
             "configuration read-only": "/etc/kerbside:/etc/kerbside:ro" in container["Volume"],
+            "a folder of secrets that is read-only": "/etc/kerbside-secrets:/run/secrets:ro" in container["Volume"],
+            "the host's word on its clock": "/run/systemd/timesync:/run/systemd/timesync:ro" in container["Volume"],
             "no way between its networks": "net.ipv4.ip_forward=0" in container["Sysctl"],
             "no default route among the cameras": "no_default_route=1" in cameras["Options"],
             "cameras on their own wire": cameras["Driver"] == ["ipvlan"],

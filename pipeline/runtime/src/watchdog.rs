@@ -3,7 +3,7 @@
 //!
 //! A stage that waits for work is well. One that has worked on the same thing for longer than its limit hangs: it is named
 //! in the log, in `kerbside_thread_hung`, in `/livez` and on the status page, and the service manager is no longer told
-//! that the node is alive. That holds for the stages of one camera as well: a thread that hangs cannot be ended, and only
+//! that the node is alive; where none listens, the node ends by itself after a minute. That holds for the stages of one camera as well: a thread that hangs cannot be ended, and only
 //! a new process brings its camera back. A camera that does not answer, or a stage that has ended, hangs nothing.
 
 use std::time::{Duration, Instant};

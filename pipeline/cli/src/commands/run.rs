@@ -67,12 +67,18 @@ impl Run {
         };
         let mut service = Service::new();
         let mut node = Node::start(settings, &folder, &options)?;
+        let mut hangs = false;
         service.ready();
         while !stop.is_asked() && !node.has_failed() {
             std::thread::sleep(GLANCE);
             node.look_after();
             let now = Instant::now();
-            service.look(node.hung().is_empty(), now);
+            let hung = node.hung();
+            if service.look(hung.is_empty(), now) {
+                tracing::error!(stages = hung.join(", "), "the node ends, since these make no progress");
+                hangs = true;
+                break;
+            }
             if reload.is_asked() {
                 files.are_read();
                 self.reload(&mut node, &service);
@@ -83,6 +89,7 @@ impl Run {
         service.stopping();
         tracing::info!("the node stops");
         node.stop()?;
+        anyhow::ensure!(!hangs, "stages made no progress");
         tracing::info!("the node has stopped");
         Ok(Outcome::Done)
     }
