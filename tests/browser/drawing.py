@@ -3,13 +3,14 @@
     python drawing.py URL --camera NAME --out FOLDER
 
 Starts the set-up mode, draws on the picture and stops the mode. FOLDER then holds the file that was downloaded,
-`NAME.geometry.yaml`, the picture, `background.png`, and what was drawn, `drawn.json`. Ends with an AssertionError, or
+`NAME.geometry.yaml`, the picture, `background.png` and `background.ppm`, and what was drawn, `drawn.json`. Ends with an AssertionError, or
 prints what was seen.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import re
 from pathlib import Path
@@ -46,6 +47,25 @@ def start(page: Page, url: str, camera: str) -> None:
     picture = page.locator("#background")
     expect(picture).to_be_visible(timeout=PICTURE)
     assert picture.evaluate("image => image.complete && image.naturalWidth > 100")
+
+
+def save_pixels(page: Page, file: Path) -> None:
+    """The picture as the browser shows it, without compression."""
+    width, height, pixels = page.locator("#background").evaluate(
+        """image => {
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
+            let text = "";
+            for (let at = 0; at < rgba.length; at += 4) {
+                text += String.fromCharCode(rgba[at], rgba[at + 1], rgba[at + 2]);
+            }
+            return [canvas.width, canvas.height, btoa(text)];
+        }"""
+    )
+    file.write_bytes(f"P6 {width} {height} 255\n".encode() + base64.b64decode(pixels))
 
 
 def at(overlay: Locator, point: Point) -> tuple[float, float]:
@@ -183,6 +203,7 @@ def main() -> None:
         answer = page.request.get(f"{url}/setup/background.png")
         assert answer.headers["content-type"] == "image/png" and "no-store" in answer.headers["cache-control"]
         (arguments.out / "background.png").write_bytes(answer.body())
+        save_pixels(page, arguments.out / "background.ppm")
 
         drawn = draw(page)
         check_basics(page)

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
+#[path = "common/people.rs"]
+mod people;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -12,7 +14,9 @@ use std::time::Duration;
 
 use common::{Node, camera_file, cameras, free_port, kerbside, python, root, stderr, stdout, vtest};
 use kerbside_config::{Catalogue, load_camera};
+use kerbside_core::frame::PictureSize;
 use kerbside_core::geometry::{PointInImage, Shape};
+use kerbside_vision::Picture;
 
 /// Long enough for a loaded machine; nothing here measures speed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,6 +52,12 @@ fn a_zone_and_a_line_that_are_drawn_load_with_kerbside_check() {
     let folder = out.path().to_str().unwrap();
     Script::start("drawing.py", &[&url, "--camera", "plaza", "--out", folder]).finish();
 
+    let picture = read_picture(&out.path().join("background.ppm"));
+    let found = people::people(&mut *people::detector(), &people::as_frame(&picture));
+    assert!(found.is_empty(), "somebody is in the picture that the page shows: {found:?}");
+    let shown = picture.rgb.chunks(3).filter(|rgb| *rgb != [128; 3]).count();
+    assert!(2 * shown > picture.rgb.len() / 3, "most of the street is shown");
+
     // The block that was downloaded, in the place of the one that was there.
     let block = fs::read_to_string(out.path().join("plaza.geometry.yaml")).unwrap();
     let (before, rest) = camera.split_once("geometry:\n").unwrap();
@@ -59,6 +69,18 @@ fn a_zone_and_a_line_that_are_drawn_load_with_kerbside_check() {
     let output = kerbside(["check", "--config", site.to_str().unwrap()]);
     assert!(output.status.success(), "{block}{}{}", stdout(&output), stderr(&output));
     holds_what_was_drawn(&file, &out.path().join("drawn.json"));
+}
+
+/// A picture as the script saves it.
+fn read_picture(file: &Path) -> Picture {
+    let bytes = fs::read(file).unwrap();
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let numbers: Vec<u32> = head.split(' ').skip(1).map(|word| word.parse().unwrap()).collect();
+    let size = PictureSize { width: numbers[0], height: numbers[1] };
+    let rgb = bytes[end + 1..].to_vec();
+    assert_eq!(rgb.len(), 3 * (size.width * size.height) as usize);
+    Picture { size, rgb, known: 1.0 }
 }
 
 /// Whether the file has the sites that were there, and those that were drawn where they were drawn.
