@@ -173,7 +173,13 @@ impl Intake {
     /// Ends the camera: what is being sent now is the last.
     pub(crate) fn close(&self) {
         self.state().connection += 1;
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sender = self.frames.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Of a camera that was stopped nobody needs the picture that still waits; a reader that hangs would keep it.
+        if self.stopping.load(Ordering::Acquire) {
+            for _ in 0..sender.map_or(0, |sender| sender.discard()) {
+                self.counts.dropped(DropReason::Shutdown);
+            }
+        }
     }
 
     /// Offers a frame to the reader, by the policy of the edge.

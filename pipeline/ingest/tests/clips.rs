@@ -259,6 +259,22 @@ fn a_clip_can_be_stopped_in_the_middle() {
 }
 
 #[test]
+fn pc_16_a_camera_that_was_stopped_leaves_no_picture_to_a_reader_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = clip(folder.path(), "clip.mkv", Scene { pictures: 300, ..Scene::default() });
+    let source = Source::File { path, pace: Pace::RealTime };
+    let camera = Camera::start(source, 10.0, Limits::DEFAULT).unwrap();
+    camera.wait_for(CameraState::Up);
+    // Nobody has taken the picture that waits.
+    assert!(camera.status.frames_in() >= 1);
+    camera.handle.stop();
+    let Camera { handle, frames, metrics, .. } = camera;
+    assert!(handle.join().unwrap().stopped);
+    assert!(frames.receive().is_none(), "a picture was left");
+    assert!(metrics.dropped(DropReason::Shutdown).value() >= 1.0, "and it is counted");
+}
+
+#[test]
 fn a_clip_whose_reader_is_gone_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = clip(folder.path(), "clip.mkv", Scene { pictures: 100, ..Scene::default() });
