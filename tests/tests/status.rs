@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use common::{Node, camera_file, cameras, free_port, vtest};
 use kerbside_telemetry::Metric;
+use rustix::process::Signal;
 
 /// Long enough for a loaded machine; nothing here measures speed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,10 +51,7 @@ fn pc_17_setup_mode_needs_leave_and_our_own_page() {
     let door = forbidding.address();
     assert!(get(door, "localhost", "/setup").2.contains("at_most"), "it says what would allow it");
     assert_eq!(get(door, "localhost", "/setup/background.png").0, 404);
-    // Its page has no form; a made-up one is refused.
     assert!(!get(door, "localhost", "/setup").2.contains("<form"));
-    let (code, _, text) = post(door, "/setup/start", "token=0&camera=plaza&minutes=5");
-    assert_eq!(code, 403, "{text}");
     drop(forbidding);
 
     let node = Node::start_as("test-node", &[("plaza", plaza)], &["--bin", "5s"], "setup: {at_most: 10m}\n");
@@ -79,6 +78,19 @@ fn pc_17_setup_mode_needs_leave_and_our_own_page() {
     assert_eq!(post(door, "/setup/stop", "token=0").0, 403);
     assert_eq!(post(door, "/setup/stop", &format!("token={token}")).0, 303);
     node.wait_for("it is over", PATIENCE, |node| node.metric("kerbside_debug_view_active") == Some(0.0));
+
+    // Leave that is taken back while it is on ends it, and a form of before is refused for want of leave.
+    let form = format!("token={token}&camera=plaza&minutes=5");
+    assert_eq!(post(door, "/setup/start", &form).0, 303);
+    let file = node.folder.path().join("site/node.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("setup: {at_most: 10m}\n", "")).unwrap();
+    node.running.signal(Signal::HUP);
+    let applied = "kerbside_config_reloads_total{result=\"applied\"}";
+    node.wait_for("leave is taken back", PATIENCE, |node| node.metric(applied) == Some(1.0));
+    assert!(get(door, "localhost", "/setup").2.contains("at_most"), "it says again what would allow it");
+    let (code, _, text) = post(door, "/setup/start", &form);
+    assert!(code == 403 && text.contains("does not allow setup mode"), "{code}: {text}");
 }
 
 #[test]
