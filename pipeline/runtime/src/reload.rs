@@ -123,15 +123,6 @@ impl Node {
 
         // From here on nothing is refused.
         let mut reloaded = Reloaded { is_node_changed: node != self.settings, ..Reloaded::default() };
-        let is_same = next.len() == self.order.len() && next.iter().all(|next| next.seat.kept().is_some());
-        if is_same && !reloaded.is_node_changed && revision == self.identity.config_revision {
-            self.board.config().refused.clear();
-            self.reloads.unchanged.increment();
-            self.reloads.is_refused.set(0.0);
-            return Ok(reloaded);
-        }
-        self.board.setup.allow(node.setup);
-        self.settings = node;
         let mut kept = Vec::new();
         for Next { camera, seat, .. } in &next {
             let names = match seat {
@@ -143,6 +134,14 @@ impl Node {
         }
         let is_there = |name: &&String| next.iter().any(|next| next.camera.name == **name);
         reloaded.removed = self.order.iter().filter(|name| !is_there(name)).cloned().collect();
+        if reloaded.is_nothing() && revision == self.identity.config_revision {
+            self.board.config().refused.clear();
+            self.reloads.unchanged.increment();
+            self.reloads.is_refused.set(0.0);
+            return Ok(reloaded);
+        }
+        self.board.setup.allow(node.setup);
+        self.settings = node;
         let (stay, gone) = std::mem::take(&mut self.cameras)
             .into_iter()
             .partition(|camera| kept.iter().any(|name| name == camera.name()));
