@@ -48,7 +48,8 @@ fn millis(time: &serde_json::Value) -> i64 {
 fn one_cameras_line_is_moved_and_the_others_counts_show_no_gap() {
     let clip = vtest();
     let (_server, urls) = cameras(&[&clip, &clip], free_port());
-    let moved = camera_file(&urls[0], 4.0);
+    let guard = "  detect_tamper: [{}]\n";
+    let moved = camera_file(&urls[0], 4.0) + guard;
     let node = Node::start(&[("moved", moved.clone()), ("steady", camera_file(&urls[1], 4.0))], &["--bin", "2s"]);
     let has_rows = |node: &Node| node.metric("kerbside_released_rows_total{table=\"agg.v1\"}").unwrap_or_default();
     node.wait_for("rows of both", PATIENCE, |node| {
@@ -61,12 +62,17 @@ fn one_cameras_line_is_moved_and_the_others_counts_show_no_gap() {
     let elsewhere =
         moved.replace("crossing: {from: [0.5, 0.3], to: [0.5, 0.66]}", "gate: {from: [0.3, 0.3], to: [0.6, 0.7]}");
     let elsewhere = elsewhere.replace("{line: crossing}", "{line: gate}");
+    // Its guard goes as well, and with it what was told of it.
+    let elsewhere = elsewhere.replace(guard, "");
+    let guarded = "kerbside_camera_tampered{camera=\"moved\",kind=\"covered\"}";
+    assert_eq!(node.metric(guarded), Some(0.0));
     assert_ne!(elsewhere, moved);
     change(&node, "moved", &elsewhere);
     node.wait_for("the change", PATIENCE, |node| reloads(node, "applied") == 1.0);
     node.wait_for("pictures again", PATIENCE, |node| {
         node.is_in_state("moved", "up") && node.analysed("moved") > 8.0
     });
+    assert_eq!(node.metric(guarded), None, "nobody looks after its picture any more");
     assert!(node.analysed("steady") > before, "its totals go on");
     assert_eq!(node.metric(connections), Some(0.0), "it was not connected anew");
     let after = has_rows(&node);
